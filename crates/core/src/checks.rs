@@ -10,8 +10,9 @@ use super::time::UnixTime;
 use super::totp::{Algorithm, Totp};
 
 impl LocalAuthenticator {
-    /// Compares the token with the one that passed last, if that was in the current step. This is a
-    /// shortcut: [`Self::checks`] would find the same match, before any other.
+    /// Compares the token with the one that passed last, if its step is still in the window. This is a
+    /// shortcut: [`Self::checks`] would find the token too, at the same step, unless it is also the
+    /// token of a nearer one.
     pub(super) fn repeated(
         &self,
         record: &Record,
@@ -20,11 +21,11 @@ impl LocalAuthenticator {
     ) -> Option<Match> {
         let present = record.seeds.present.as_ref();
         let totp = present.unwrap_or_else(|| self.decoy(record));
-        let step = totp.step(now);
-        let is_repeated = std::hint::black_box(totp.is_last(credential.token(), step));
-        (is_repeated && present.is_some()).then_some(Match {
+        let last = totp.last_step(credential.token(), now, self.settings.window);
+        let step = std::hint::black_box(last).filter(|_| present.is_some())?;
+        Some(Match {
             step,
-            current: step,
+            current: totp.step(now),
             is_of_previous: false,
         })
     }

@@ -202,8 +202,8 @@ impl LocalAuthenticator {
     /// window is computed, for a right token too: otherwise the duration would reveal the outcome
     /// that the response withholds.
     ///
-    /// A right token of the current step is remembered once it has passed, and then costs less. The
-    /// lookup costs the same for all others.
+    /// A right token is remembered once it has passed, and then costs less while its step is in the
+    /// window. The lookup costs the same for all others.
     ///
     /// A token of a step near the window is rejected but does not count as a guess: the client has
     /// the seed.

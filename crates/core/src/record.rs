@@ -41,11 +41,10 @@ impl Record {
         }
     }
 
-    /// Remembers a right token if it is of the current step.
+    /// Remembers a right token if the current seed made it.
     pub(super) fn remember(&self, token: Token<'_>, found: Match) {
         if let Some(totp) = &self.seeds.present
             && !found.is_of_previous
-            && found.step == found.current
         {
             totp.remember(token, found.step);
         }

@@ -242,13 +242,15 @@ impl Totp {
         is_right & is_shaped
     }
 
-    /// Returns whether `token` is the last one passed to [`Self::remember`], and `step` is its step.
-    /// Does the same work for every token, and compares in constant time.
-    pub(super) fn is_last(&self, token: Token<'_>, step: Step) -> bool {
+    /// Returns the step of `token` if it is the last one passed to [`Self::remember`], and its step is at
+    /// most `window` steps from `now`. Does the same work for every token, and compares in constant
+    /// time.
+    pub(super) fn last_step(&self, token: Token<'_>, now: UnixTime, window: u8) -> Option<Step> {
         let (presented, is_shaped) = self.number(token);
-        let last = self.last.0.load(Ordering::Relaxed);
-        let is_right = Last::of(step, presented).is_some_and(|it| bool::from(it.ct_eq(&last)));
-        is_right & is_shaped
+        let (step, code) = self.last.load();
+        let is_near = step.0.abs_diff(self.step(now).0) <= u64::from(window);
+        let is_right = bool::from(code.ct_eq(&presented));
+        (is_right & is_shaped & is_near & (step != Last::NONE)).then_some(step)
     }
 
     /// Stores the token of a step, so that it is not computed again when it is presented again.
@@ -289,11 +291,20 @@ struct Last(AtomicU64);
 impl Last {
     /// The bits of a token: it has at most eight digits.
     const CODE: u32 = 27;
+    /// The step when there is none.
+    const NONE: Step = Step(0);
+
+    /// Returns the step and the token.
+    fn load(&self) -> (Step, u32) {
+        let last = self.0.load(Ordering::Relaxed);
+        let code = last & ((1 << Self::CODE) - 1);
+        (Step(last >> Self::CODE), u32::try_from(code).unwrap_or(0))
+    }
 
     /// Combines a step and a token. Returns `None` for steps that do not fit, thousands of years from
     /// now, and for the first one.
     fn of(step: Step, code: u32) -> Option<u64> {
-        let is_fit = step.0 != 0 && step.0 >> (u64::BITS - Self::CODE) == 0;
+        let is_fit = step != Self::NONE && step.0 >> (u64::BITS - Self::CODE) == 0;
         is_fit.then(|| step.0 << Self::CODE | u64::from(code))
     }
 }
@@ -426,31 +437,46 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_token_is_known_without_computing_it_and_only_at_its_step() {
+    fn only_the_last_token_is_known_without_computing_it_and_only_near_its_step() {
         let totp = totp(&repeated(20), Algorithm::Sha1, 6);
         let (now, next) = (Step(50_000_000), Step(50_000_001));
         let token = Token::unbounded;
-        assert!(!totp.is_last(token("000000"), Step(0)));
-        totp.remember(token("081804"), now);
-        assert!(totp.is_last(token("081804"), now));
-        assert!(totp.is_last(Token::number("81804").unwrap(), now));
-        for wrong in ["081805", "81804", "0081804", "08180x", ""] {
-            assert!(!totp.is_last(token(wrong), now), "{wrong}");
+        let last = |token, step: Step, window| {
+            let time = UnixTime::from_secs(step.0.saturating_mul(30));
+            totp.last_step(token, time, window)
+        };
+        for window in [0, 1, 10] {
+            assert_eq!(last(token("000000"), Step(0), window), None);
         }
-        for other in [Step(49_999_999), next, Step(0), Step(u64::MAX)] {
-            assert!(!totp.is_last(token("081804"), other));
+        totp.remember(token("081804"), now);
+        assert_eq!(last(token("081804"), now, 0), Some(now));
+        assert_eq!(last(Token::number("81804").unwrap(), now, 0), Some(now));
+        for wrong in ["081805", "81804", "0081804", "08180x", ""] {
+            assert_eq!(last(token(wrong), now, 10), None, "{wrong}");
+        }
+        for window in [0, 1, 3] {
+            for distance in -5..=5_i64 {
+                let other = Step(now.0.saturating_add_signed(distance));
+                let is_near = distance.unsigned_abs() <= u64::from(window);
+                let expected = is_near.then_some(now);
+                assert_eq!(last(token("081804"), other, window), expected);
+            }
+        }
+        for other in [Step(0), Step(u64::MAX)] {
+            assert_eq!(last(token("081804"), other, 10), None);
         }
         totp.remember(token("000000"), next);
-        assert!(totp.is_last(token("000000"), next));
-        assert!(
-            !totp.is_last(token("x"), next),
+        assert_eq!(last(token("000000"), next, 0), Some(next));
+        assert_eq!(
+            last(token("x"), next, 0),
+            None,
             "what is no token counts as 0"
         );
-        assert!(!totp.is_last(token("081804"), now));
+        assert_eq!(last(token("081804"), now, 1), None);
         totp.remember(token("x"), now);
-        assert!(!totp.is_last(token("000000"), now));
+        assert_eq!(last(token("000000"), now, 0), None);
         totp.remember(token("081804"), Step(u64::MAX));
-        assert!(!totp.is_last(token("081804"), Step(u64::MAX)));
+        assert_eq!(last(token("081804"), Step(u64::MAX), 0), None);
     }
 
     #[test]
