@@ -45,6 +45,7 @@ pub const REASONS: [(&str, &[&str]); 5] = [
             "untrusted_proxy",
             "description_missing",
             "description_malformed",
+            "no_endpoint",
             "bad_narrowing",
             "body_too_large",
         ],

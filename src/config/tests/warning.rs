@@ -86,7 +86,12 @@ fn star_at_the_end_that_leaves_the_bare_prefix_to_a_wider_route_is_warned_of() {
             1,
         ),
         // A route in between takes the prefix.
-        (admin("/admin/*", "") + &named("all", OPS, "") + &web, 0),
+        (
+            admin("/admin/*", "")
+                + &named("all", OPS, "")
+                + &named("web", "'anyone'", "path = '/'"),
+            0,
+        ),
         (
             admin("/admin/*", "") + &named("web", "'anyone'", "path = '/other'"),
             0,

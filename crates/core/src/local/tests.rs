@@ -194,7 +194,8 @@ async fn token_that_passes_again_has_the_same_proof_until_its_window_ends() {
             .decide(&attempt, &Policy::Authenticated, now)
             .await
     };
-    let later = |periods: i64| UnixTime::from_secs(NOW.as_secs().saturating_add_signed(periods * 30));
+    let later =
+        |periods: i64| UnixTime::from_secs(NOW.as_secs().saturating_add_signed(periods * 30));
     for periods in [0, 0, 1, 1, -1, -1, 0] {
         let Decision::Permit(permit) = decide(&token, later(periods)).await else {
             panic!("not permitted after {periods} periods")
