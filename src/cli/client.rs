@@ -5,7 +5,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde_json::json;
 
-use super::error::{CliError, OptionError};
+use super::error::CliError;
+use super::option_error::OptionError;
 use super::output::Output;
 use super::secret;
 use super::setup::runtime;

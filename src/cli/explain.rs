@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 
-use super::error::{CliError, OptionError};
+use super::error::CliError;
 use super::local_store::now;
+use super::option_error::OptionError;
 use super::output::{BAD, DIM, GOOD, Output, STRONG};
 use super::remote::connect;
 use super::setup::{load, runtime};

@@ -21,6 +21,7 @@ mod man;
 mod memory;
 mod monitor;
 mod nobody;
+mod option_error;
 mod output;
 mod policy;
 mod ready_file;

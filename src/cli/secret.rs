@@ -4,7 +4,8 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-use super::error::{CliError, OptionError};
+use super::error::CliError;
+use super::option_error::OptionError;
 use crate::auth::Totp;
 use crate::client::{CredentialError, read_seed};
 

@@ -3,8 +3,9 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::error::{CliError, OptionError};
+use super::error::CliError;
 use super::local_store::LOGGED;
+use super::option_error::OptionError;
 use super::output::{Output, Progress};
 use super::setup::{load, runtime};
 use crate::audit::{Actor, Audit, AuditMetrics, Event, Kind, LINE};

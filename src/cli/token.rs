@@ -1,8 +1,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::error::{CliError, OptionError};
+use super::error::CliError;
 use super::local_store::now;
+use super::option_error::OptionError;
 use super::output::{Output, message};
 use super::secret;
 use crate::auth::{Algorithm, Parameters, Totp};

@@ -6,7 +6,8 @@ use clap::{ArgGroup, Subcommand};
 
 use super::terms::TermsArgs;
 use crate::auth::{Algorithm, Listing, Seed, Selection, State, UnixTime};
-use crate::cli::error::{CliError, OptionError};
+use crate::cli::error::CliError;
+use crate::cli::option_error::OptionError;
 use crate::cli::output::message;
 use crate::cli::remote::{Remote, Server, Target};
 use crate::cli::secret;

@@ -9,7 +9,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::cli::error::{CliError, OptionError};
+use crate::cli::error::CliError;
+use crate::cli::option_error::OptionError;
 use crate::cli::secret;
 use crate::cli::who::Named;
 use crate::client::{Api, ApiRequest, ApiResponse, Caller, Proof};

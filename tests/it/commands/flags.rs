@@ -77,13 +77,7 @@ fn calls(gate: &Gate, [admin, verifier]: &[Caller; 2]) -> Vec<(&'static str, Opt
         ("explain", words("GET /")),
         ("policy test", words(&file("cases.toml"))),
         ("doctor", words(&doctor)),
-        (
-            "admin link",
-            words(&format!(
-                "admin@ungleich-admin --ready-file {}",
-                file("ready.json")
-            )),
-        ),
+        ("admin link", words("admin@ungleich-admin")),
         ("init", words("--name first")),
         ("identity create", words(who)),
         ("identity set", words("x@y --comment z")),

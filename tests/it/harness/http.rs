@@ -73,6 +73,21 @@ impl Reply {
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         field(&self.head, name)
     }
+
+    /// Returns the body, without the sizes of its chunks.
+    pub(crate) fn content(&self) -> String {
+        if self.field("Transfer-Encoding") != Some("chunked") {
+            return self.body.clone();
+        }
+        let (mut rest, mut text) = (self.body.as_str(), String::new());
+        while let Some((size, after)) = rest.split_once("\r\n") {
+            let size = usize::from_str_radix(size, 16).unwrap();
+            let (part, after) = after.split_at(size);
+            text.push_str(part);
+            rest = after.trim_start_matches("\r\n");
+        }
+        text
+    }
 }
 
 /// Returns the value of a header in the head of a message.

@@ -36,21 +36,23 @@ fn columns_show_identity_headers_and_responses_to_denied_requests() {
     let page = Browser::log_in(&gate, &admin).read("/routes");
     let heads = page.split("<th scope=\"col\">").skip(1);
     let heads: Vec<_> = heads.map(|it| it.split('<').next().unwrap()).collect();
-    assert_eq!(heads[7..9], ["Identity headers", "Denials"]);
+    let titles = ["Name", "Requests", "Allows", "Upstream"];
+    assert_eq!(
+        heads[..5],
+        [&titles[..], &["Responses and headers"]].concat()
+    );
+    assert!(page.contains(
+        "Identity headers, unless a route has others: \
+         x-auth-name (name), x-auth-realm (realm), x-forwarded-user (user)."
+    ));
     let plain = cells(&page, "<strong>plain</strong>");
     assert_eq!(
-        plain[7..9],
-        [
-            "x-auth-name (name), x-auth-realm (realm), x-forwarded-user (user)",
-            "default"
-        ]
+        plain[1..],
+        ["any host\n/plain/", "realm payments", "app127.0.0.1:9", ""]
     );
     let other = cells(&page, "<strong>other</strong>");
     assert_eq!(
-        other[7..9],
-        [
-            "x-who (user)",
-            "challenge none, errors json, x-why: &#60;no&#62;"
-        ]
+        other[4],
+        "Denials: challenge none, errors json, x-why: &#60;no&#62;Identity headers: x-who (user)"
     );
 }

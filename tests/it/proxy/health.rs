@@ -140,7 +140,7 @@ fn loss_and_return_of_health_are_logged_with_their_reason() {
         "{line}"
     );
     assert!(
-        other.log().contains("reason=answered with 500"),
+        other.log().contains("reason=\"answered with 500\""),
         "{}",
         other.log()
     );

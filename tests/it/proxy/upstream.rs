@@ -117,7 +117,10 @@ fn why_tls_to_a_peer_failed_is_logged_now_and_then_and_counted() {
             gate.log().contains("a peer is not healthy")
         });
         let log = gate.log();
-        assert!(log.contains(&format!("reason=no TLS: {reason} (")), "{log}");
+        assert!(
+            log.contains(&format!("reason=\"no TLS: {reason} (")),
+            "{log}"
+        );
         // The requests show it too.
         let text = std::fs::read_to_string(gate.config()).unwrap();
         let text: String = text

@@ -34,7 +34,7 @@ impl<'a> Admin<'a> {
     fn get(&self, path: &str) -> Value {
         let reply = self.send("GET", path, "", "");
         assert_eq!(reply.status, 200, "{path}: {}", reply.body);
-        serde_json::from_str(&body(&reply)).unwrap()
+        serde_json::from_str(&reply.content()).unwrap()
     }
 
     fn post(&self, path: &str, body: &Value) -> Reply {
@@ -57,21 +57,6 @@ impl<'a> Admin<'a> {
     fn passes(&self, caller: &Caller) -> bool {
         get(self.gate.service, "/forward-auth", &caller.fields()).status == 200
     }
-}
-
-/// Returns the body, without the sizes of its chunks.
-fn body(reply: &Reply) -> String {
-    if reply.field("Transfer-Encoding") != Some("chunked") {
-        return reply.body.clone();
-    }
-    let (mut rest, mut text) = (reply.body.as_str(), String::new());
-    while let Some((size, after)) = rest.split_once("\r\n") {
-        let size = usize::from_str_radix(size, 16).unwrap();
-        let (part, after) = after.split_at(size);
-        text.push_str(part);
-        rest = after.trim_start_matches("\r\n");
-    }
-    text
 }
 
 fn lines(text: &str) -> Vec<Value> {
@@ -399,7 +384,7 @@ fn many_are_created_line_by_line_and_a_repeated_request_creates_none() {
         let reply = admin.send("POST", "/v1/identities/bulk", &fields, &request);
         assert_eq!(reply.status, 200, "{}", reply.body);
         assert_eq!(reply.field("Content-Type"), Some("application/x-ndjson"));
-        lines(&body(&reply))
+        lines(&reply.content())
     };
     let (first, again) = (bulk(), bulk());
     assert_eq!(first.len(), 602);
@@ -427,7 +412,7 @@ fn many_are_created_line_by_line_and_a_repeated_request_creates_none() {
     assert!(admin.passes(&of(&first[0])) && admin.passes(&of(&first[599])));
     let export = admin.send("GET", "/v1/identities/export?realm=bulk", "", "");
     assert_eq!(export.field("Content-Type"), Some("application/x-ndjson"));
-    let exported = lines(&body(&export));
+    let exported = lines(&export.content());
     assert_eq!(exported.len(), 600);
     assert!(exported.iter().all(|it| it.get("seed").is_none()));
 }
@@ -1054,7 +1039,7 @@ fn name_that_is_there_twice_in_a_request_is_created_once() {
         request.push_str(&line(0));
         for _ in 0..2 {
             let reply = admin.send("POST", "/v1/identities/bulk", &fields, &request);
-            let outcomes = lines(&body(&reply));
+            let outcomes = lines(&reply.content());
             let outcomes = outcomes.iter().map(|it| it["status"].as_u64().unwrap());
             let taken = outcomes.clone().filter(|it| *it == 409).count();
             let outcomes: Vec<_> = outcomes.collect();

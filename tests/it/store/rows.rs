@@ -33,7 +33,7 @@ fn sql(gate: &Gate, is_file: bool, statements: &str) {
 fn ask(gate: &Gate, admin: &Caller, path: &str) -> String {
     let reply = get(gate.service, path, &admin.fields());
     assert_eq!(reply.status, 200, "{path}: {}", reply.body);
-    reply.body
+    reply.content()
 }
 
 fn at_server(gate: &Gate, admin: &Caller, args: &[&str]) -> Output {
