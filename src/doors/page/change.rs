@@ -64,7 +64,7 @@ pub(super) async fn edit(
             for (field, detail) in wrong {
                 errors.add(field, detail);
             }
-            let others = new_identity(&page.api.config.load(), typed.new(), visit.client.now);
+            let others = new_identity(&page.api.config.load(), typed.identity(), visit.client.now);
             errors.extend(others.err().into_iter().flat_map(|it| it.errors));
             return again(errors.with_unused_token(token)).await;
         }

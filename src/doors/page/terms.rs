@@ -78,7 +78,7 @@ impl Terms {
     }
 
     /// Returns an identity with the texts that were typed, to check them.
-    pub(super) fn new(&self) -> NewIdentity {
+    pub(super) fn identity(&self) -> NewIdentity {
         NewIdentity {
             name: self.value("name").to_owned(),
             realm: self.value("realm").to_owned(),
