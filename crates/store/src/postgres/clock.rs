@@ -140,7 +140,7 @@ mod tests {
             clock.ahead_of_node()
         };
         assert_eq!((at(1.9), at(-1.9)), (0, 0));
-        assert_eq!((at(3600.4), at(3602.0), at(3598.5)), (3600, 3600, 3600));
+        assert_eq!((at(3600.4), at(3601.9), at(3598.5)), (3600, 3600, 3600));
         assert_eq!((at(3603.0), at(0.5)), (3603, 0));
         look(&clock, 0.0, 5000.0, Duration::from_secs(2));
         assert_eq!(clock.ahead_of_node(), 0);
