@@ -177,29 +177,6 @@ async fn reading_that_ended_by_a_panic_does_not_stand_in_the_way() {
     assert!(store.identity(who.as_ref()).await.unwrap().is_none());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn list_is_read_while_some_always_wait_for_identities() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(options(dir.path()), Intent::Begin).await.unwrap();
-    let id = store.create(new("a"), NOW).await.unwrap().id;
-    let others: Vec<_> = (0..64)
-        .map(|number| {
-            let (store, who) = (Arc::clone(&store), principal(&format!("name-{number}")));
-            tokio::spawn(
-                async move { while store.identity(who.as_ref()).await.unwrap().is_none() {} },
-            )
-        })
-        .collect();
-    for _ in 0..20 {
-        let read = store.identity_by_id(id).await.unwrap();
-        assert_eq!(read.unwrap().id, id);
-    }
-    for other in others {
-        other.abort();
-        assert!(other.await.unwrap_err().is_cancelled());
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn reads_at_once_each_return_their_own_identity() {
     let dir = tempfile::tempdir().unwrap();

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use deadpool_sqlite::Object;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::cutter::Cutter;
-use super::pool::{Object, interact};
+use super::pool::interact;
 use super::rows::principal;
 use super::watch::Watch;
 use crate::database::{Changes, News, Seq, Tail};

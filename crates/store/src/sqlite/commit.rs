@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use deadpool_sqlite::InteractError;
+use deadpool_sqlite::{InteractError, Pool};
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::time::timeout;
 
 use super::changes::trim;
-use super::pool::{Pool, database, pool_error};
+use super::pool::{database, pool_error};
 use realmgate_core::{ChangeError, StoreError};
 
 /// How long to wait for a commit.

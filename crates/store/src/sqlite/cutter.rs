@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use deadpool_sqlite::Pool;
 use realmgate_core::StoreError;
 use rusqlite::Connection;
 use tokio::task::JoinHandle;
 
-use super::pool::{Pool, interact, pool_error};
+use super::pool::{interact, pool_error};
 use super::watch::Watch;
 
 /// The size in bytes above which the log is truncated. SQLite's own checkpoints keep it below.

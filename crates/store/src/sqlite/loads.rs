@@ -1,20 +1,21 @@
 //! Reads the identities that are not cached, several in one transaction.
 //!
 //! To hand a read over to a thread, and to begin and end its transaction, costs more than the read
-//! itself. So a reader that has begun stays on its thread until nobody waits, and reads all principals
-//! that have been requested meanwhile.
+//! itself. So when all readers are busy, the next one reads all principals that have been requested
+//! meanwhile.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use deadpool_sqlite::Pool;
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::changes::last_seq;
-use super::pool::{Pool, database, interact, pool_error};
+use super::pool::{database, interact, pool_error};
 use super::rows::find;
 use crate::database::Loaded;
 use crate::key_ring::KeyRing;
@@ -23,10 +24,6 @@ use realmgate_core::{Principal, StoreError};
 /// The maximum number of identities read in one transaction: few enough that the first need not wait
 /// for long.
 const TOGETHER: usize = 64;
-
-/// How long a reader keeps its thread and its connection. Then it hands them over to other work, such
-/// as lists, if that waits.
-const TURN: Duration = Duration::from_millis(50);
 
 /// The requested identities, and their readers.
 pub(super) struct Loads {
@@ -70,7 +67,11 @@ impl Loads {
     /// As [`super::query::Sqlite::read`].
     pub(super) async fn load(self: &Arc<Self>, who: Principal) -> Result<Loaded, StoreError> {
         let (reply, loaded) = oneshot::channel();
-        if let Some(reader) = self.wait(Waiting { who, reply }) {
+        if self.wait(Waiting { who, reply }) {
+            let reader = Reader {
+                loads: Arc::clone(self),
+                is_counted: true,
+            };
             tokio::spawn(reader.run());
         }
         // As long as a reader waits for a connection and for the end of its transaction.
@@ -80,25 +81,17 @@ impl Loads {
         }
     }
 
-    /// Adds a request. Returns another reader if one must begin.
-    fn wait(self: &Arc<Self>, waiting: Waiting) -> Option<Reader> {
-        self.queue.lock().waiting.push_back(waiting);
-        self.begin_if_some_wait()
-    }
-
-    /// Returns another reader if there are requests and not too many readers.
-    fn begin_if_some_wait(self: &Arc<Self>) -> Option<Reader> {
+    /// Adds a request. Returns whether another reader must begin.
+    fn wait(&self, waiting: Waiting) -> bool {
         let mut queue = self.queue.lock();
-        let begins = queue.readers < self.most_readers && !queue.waiting.is_empty();
+        queue.waiting.push_back(waiting);
+        let begins = queue.readers < self.most_readers;
         queue.readers += usize::from(begins);
-        begins.then(|| Reader {
-            loads: Arc::clone(self),
-            is_counted: true,
-        })
+        begins
     }
 }
 
-/// What reads. It counts as a reader until nobody waits, or it is dropped.
+/// A task that reads. It counts as a reader until nobody waits, or it is dropped.
 struct Reader {
     loads: Arc<Loads>,
     is_counted: bool,
@@ -109,43 +102,25 @@ impl Reader {
     async fn run(mut self) {
         let loads = Arc::clone(&self.loads);
         loop {
-            match loads.readers.get().await.map_err(pool_error) {
-                Err(error) => {
-                    let some = self.next();
-                    if some.is_empty() {
-                        return;
-                    }
-                    reply(some, &error);
-                }
-                Ok(connection) => {
-                    let read = move |connection: &mut Connection| Ok(self.read(connection));
-                    match interact(&connection, loads.timeout, read).await {
-                        Ok(Some(reader)) => self = reader,
-                        Ok(None) => return,
-                        Err(error) => {
-                            tracing::debug!(%error, "reading identities failed");
-                            match loads.begin_if_some_wait() {
-                                Some(reader) => self = reader,
-                                None => return,
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// Reads on one thread until nobody waits. Returns the reader if some wait after [`TURN`].
-    fn read(mut self, connection: &mut Connection) -> Option<Self> {
-        let begun = Instant::now();
-        while begun.elapsed() < TURN {
+            let connection = loads.readers.get().await.map_err(pool_error);
             let some = self.next();
             if some.is_empty() {
-                return None;
+                return;
             }
-            read(connection, &self.loads.ring, some);
+            match connection {
+                Err(error) => reply(some, &error),
+                Ok(connection) => {
+                    let ring = Arc::clone(&loads.ring);
+                    let read = move |connection: &mut Connection| {
+                        read(connection, &ring, some);
+                        Ok(())
+                    };
+                    if let Err(error) = interact(&connection, loads.timeout, read).await {
+                        tracing::debug!(%error, "reading identities failed");
+                    }
+                }
+            }
         }
-        Some(self)
     }
 
     /// Takes the next requests. If there are none, it does not count any more: the next request

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool::managed::{self, Hook, HookError, Manager, Metrics, RecycleResult, Timeouts};
-use deadpool_sqlite::{Config, Runtime};
+use deadpool_sqlite::{
+    Config, Hook, HookError, Object, Pool, PoolConfig, PoolError, Runtime, Timeouts,
+};
 use rusqlite::Connection;
 
 use super::watch::Watch;
@@ -19,36 +20,6 @@ pub(super) enum Access {
     Write,
 }
 
-/// Opens connections and takes them back.
-pub(super) struct Connections(deadpool_sqlite::Manager);
-
-pub(super) type Pool = managed::Pool<Connections>;
-pub(super) type Object = managed::Object<Connections>;
-pub(super) type PoolError = managed::PoolError<rusqlite::Error>;
-
-impl Manager for Connections {
-    type Type = <deadpool_sqlite::Manager as Manager>::Type;
-    type Error = rusqlite::Error;
-
-    async fn create(&self) -> Result<Self::Type, Self::Error> {
-        self.0.create().await
-    }
-
-    /// Takes back a connection at once if nothing runs on it. The library would run a query first,
-    /// on another thread, which takes as long as to read an identity. It does so if an operation has
-    /// timed out or panicked.
-    async fn recycle(
-        &self,
-        connection: &mut Self::Type,
-        metrics: &Metrics,
-    ) -> RecycleResult<Self::Error> {
-        if connection.try_lock().is_ok() {
-            return Ok(());
-        }
-        self.0.recycle(connection, metrics).await
-    }
-}
-
 pub(super) fn pool(
     path: &Path,
     size: usize,
@@ -56,12 +27,17 @@ pub(super) fn pool(
     (way, access): (Way, Access),
     watch: Arc<Watch>,
 ) -> Result<Pool, StoreError> {
-    let config = Config::new(way.uri(path));
-    let connections = Connections(deadpool_sqlite::Manager::from_config(
-        &config,
-        Runtime::Tokio1,
-    ));
-    let set_up = Hook::<Connections>::async_fn(move |connection, _| {
+    let mut config = Config::new(way.uri(path));
+    config.pool = Some(PoolConfig {
+        max_size: size,
+        timeouts: Timeouts {
+            wait: Some(timeout),
+            create: Some(timeout),
+            recycle: Some(timeout),
+        },
+        ..PoolConfig::default()
+    });
+    let set_up = Hook::async_fn(move |connection, _| {
         // It may have opened a file that has replaced the database.
         let same = watch.look();
         Box::pin(async move {
@@ -73,14 +49,9 @@ pub(super) fn pool(
                 .map_err(HookError::Backend)
         })
     });
-    Pool::builder(connections)
-        .max_size(size)
-        .timeouts(Timeouts {
-            wait: Some(timeout),
-            create: Some(timeout),
-            recycle: Some(timeout),
-        })
-        .runtime(Runtime::Tokio1)
+    config
+        .builder(Runtime::Tokio1)
+        .map_err(|error| database(&error))?
         .post_create(set_up)
         .build()
         .map_err(|error| database(&error))

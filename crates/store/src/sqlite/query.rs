@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use deadpool_sqlite::Pool;
 use rusqlite::{Connection, Transaction};
 
 use super::changes::last_seq;
 use super::commit::{self, Patience};
 use super::loads::Loads;
-use super::pool::{Access, Pool, database, interact, pool, pool_error};
+use super::pool::{Access, database, interact, pool, pool_error};
 use super::watch::Watch;
 use crate::access::Way;
 use crate::database::Seq;
