@@ -13,6 +13,7 @@ use serde::Deserialize;
 use super::fault::{Errors, Fault};
 use super::form::{Form, query_of, time};
 use super::state::Page;
+use super::trail::{BEFORE, Step, Trail};
 use super::view::{Frame, html};
 use super::visit::Visit;
 use crate::audit::{Kind, REASONS};
@@ -33,6 +34,7 @@ struct List {
     until: String,
     lines: Vec<Entry>,
     next: Option<String>,
+    previous: Option<String>,
     first: String,
     is_first: bool,
     is_off: bool,
@@ -210,6 +212,8 @@ pub(super) async fn lines(
         }
     }
     let text = |key| query.text(key);
+    let header_bytes = page.api.config.load().limits.header_bytes;
+    let trail = Trail::of(&query, header_bytes);
     // Only an address that somebody has typed can name others than the form.
     let is_event = text("event").parse::<AuditEvent>().is_ok();
     if !text("event").is_empty() && !is_event {
@@ -227,7 +231,7 @@ pub(super) async fn lines(
         ("reason", text("reason")),
         ("since", since),
         ("until", until),
-        ("cursor", text("cursor")),
+        ("cursor", trail.cursor()),
         ("limit", &limit),
     ]);
     let mut is_off = false;
@@ -251,18 +255,20 @@ pub(super) async fn lines(
         }
         Err(fault) => return Err(fault),
     };
-    let at = |cursor: &str| {
+    let at = |step: Step| {
         let query = query_of(&[
             ("principal", text("principal")),
             ("event", text("event")),
             ("reason", text("reason")),
             ("since", text("since")),
             ("until", text("until")),
-            ("cursor", cursor),
+            ("cursor", &step.cursor),
+            (BEFORE, &step.before),
         ]);
         format!("/audit?{query}")
     };
-    let (first, next) = (at(""), found.next.as_deref().map(at));
+    let first = at(Step::default());
+    let next = found.next.clone().map(|next| at(trail.next(next)));
     let status = if errors.is_empty() { 200 } else { 400 };
     let text = |key| query.text(key).to_owned();
     let view = List {
@@ -274,8 +280,9 @@ pub(super) async fn lines(
         until: text("until"),
         lines: entries(&found),
         next,
+        previous: trail.previous().map(at),
         first,
-        is_first: query.text("cursor").is_empty(),
+        is_first: trail.is_first(),
         is_off,
         errors,
     };

@@ -14,6 +14,7 @@ use super::form::{Form, query_of};
 use super::state::Page;
 use super::terms::{Difference, Terms};
 use super::token::is_reserved;
+use super::trail::{BEFORE, Step, Trail};
 use super::view::{Distance, Frame, When, html};
 use super::visit::Visit;
 use crate::auth::{Algorithm, UnixTime};
@@ -40,6 +41,7 @@ struct List {
     rows: Vec<Row>,
     unreadable: Vec<Unreadable>,
     next: Option<String>,
+    previous: Option<String>,
     is_first: bool,
 }
 
@@ -188,8 +190,9 @@ pub(super) async fn list(
     let condition = CONDITIONS.iter().find(|(name, _)| *name == condition);
     let condition = condition.map_or("", |(name, _)| name);
     let sort: Sort = query.text("sort").parse().unwrap_or_default();
-    let cursor = query.text("cursor");
-    let filter = |(name, realm): (&str, &str), cursor: &str, limit: &str| {
+    let header_bytes = page.api.config.load().limits.header_bytes;
+    let trail = Trail::of(&query, header_bytes);
+    let filter = |(name, realm): (&str, &str), cursor: &str, limit: (&str, &str)| {
         query_of(&[
             ("realm", realm),
             ("name", name),
@@ -197,16 +200,19 @@ pub(super) async fn list(
             ("condition", condition),
             ("sort", in_query(sort)),
             ("cursor", cursor),
-            ("limit", limit),
+            limit,
         ])
     };
     let limit = PAGE.to_string();
-    let path = |who| format!("/v1/identities?{}", filter(who, cursor, &limit));
+    let path = |who| {
+        let query = filter(who, trail.cursor(), ("limit", &limit));
+        format!("/v1/identities?{query}")
+    };
     let mut found: Identities = visit.get(&path((name, realm))).await?;
     // No name begins like this, but people paste NAME@REALM.
     if found.items.is_empty()
         && found.next.is_none()
-        && cursor.is_empty()
+        && trail.is_first()
         && realm.is_empty()
         && let Some((own, of)) = name.rsplit_once('@')
     {
@@ -217,9 +223,11 @@ pub(super) async fn list(
     }
     let realms: Realms = visit.get(&format!("/v1/realms?limit={NAMES}")).await?;
     let now = visit.client.now;
-    let next = found
-        .next
-        .map(|next| format!("/identities?{}", filter((name, realm), &next, "")));
+    let at = |step: Step| {
+        let query = filter((name, realm), &step.cursor, (BEFORE, &step.before));
+        format!("/identities?{query}")
+    };
+    let next = found.next.map(|next| at(trail.next(next)));
     let view = List {
         frame: Frame::new(&page, Some(&visit), "identities").done(query.text("done")),
         realm: realm.to_owned(),
@@ -231,7 +239,8 @@ pub(super) async fn list(
         rows: found.items.into_iter().map(|it| row(it, now)).collect(),
         unreadable: found.unreadable,
         next,
-        is_first: cursor.is_empty(),
+        previous: trail.previous().map(at),
+        is_first: trail.is_first(),
     };
     Ok(html(200, &view))
 }

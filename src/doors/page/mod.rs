@@ -27,6 +27,7 @@ mod site;
 mod state;
 mod terms;
 mod token;
+mod trail;
 mod view;
 mod visit;
 

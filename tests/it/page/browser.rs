@@ -125,3 +125,9 @@ pub(crate) fn value(page: &str, id: &str) -> String {
         .replace("&#60;", "<")
         .replace("&#62;", ">")
 }
+
+/// Returns the address to which a page links as its next or previous one.
+pub(crate) fn link(page: &str, relation: &str) -> Option<String> {
+    let (_, rest) = page.split_once(&format!("rel=\"{relation}\" href=\""))?;
+    Some(rest.split('"').next()?.replace("&#38;", "&"))
+}

@@ -1,6 +1,6 @@
 //! What an administrator does with identities.
 
-use super::browser::{ADMIN, Browser, value};
+use super::browser::{ADMIN, Browser, link, value};
 use crate::harness::{Caller, Gate, get, stderr, until};
 
 fn passes(gate: &Gate, caller: &Caller) -> bool {
@@ -375,17 +375,26 @@ fn list_is_filtered_and_paged() {
         page.matches("<td class=\"name\"><a href=\"/identities/")
             .count()
     };
-    let mut path = "/identities?realm=payments".to_owned();
-    let mut counts = Vec::new();
-    loop {
-        let page = browser.read(&path);
+    let mut page = browser.read("/identities?realm=payments");
+    let mut counts = vec![rows(&page)];
+    while let Some(path) = link(&page, "next") {
+        page = browser.read(&path);
         counts.push(rows(&page));
-        let Some((_, next)) = page.split_once("rel=\"next\" href=\"") else {
-            break;
-        };
-        path = next.split('"').next().unwrap().replace("&#38;", "&");
     }
     assert_eq!(counts, [50, 50, 20]);
+    // Back again. A row that was deleted meanwhile makes no other one disappear.
+    let deleted = "DELETE FROM identity WHERE name = 'svc-010' RETURNING 1";
+    assert_eq!(gate.number(deleted), 1);
+    let mut firsts = Vec::new();
+    while let Some(path) = link(&page, "prev") {
+        page = browser.read(&path);
+        assert_eq!(rows(&page), 50, "{path}");
+        let (_, name) = page.split_once("<td class=\"name\"><a").unwrap();
+        let (_, name) = name.split_once("<bdi>").unwrap();
+        firsts.push(name.split('<').next().unwrap().to_owned());
+    }
+    assert_eq!(firsts, ["svc-050", "svc-000"]);
+    assert!(page.contains("svc-050"), "{page}");
     assert_eq!(rows(&browser.read("/identities?name=svc-11")), 10);
     assert_eq!(rows(&browser.read("/identities?state=disabled")), 0);
     assert!(
