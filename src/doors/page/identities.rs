@@ -43,6 +43,7 @@ struct List {
     next: Option<String>,
     previous: Option<String>,
     is_first: bool,
+    errors: Errors,
 }
 
 impl List {
@@ -182,14 +183,8 @@ pub(super) async fn list(
 ) -> Result<Response, Fault> {
     let query = Form::of_query(uri.query());
     let (mut realm, mut name) = (query.text("realm"), query.text("name"));
-    let state = match query.text("state") {
-        state @ ("enabled" | "disabled") => state,
-        _ => "",
-    };
-    let condition = query.text("condition");
-    let condition = CONDITIONS.iter().find(|(name, _)| *name == condition);
-    let condition = condition.map_or("", |(name, _)| name);
-    let sort: Sort = query.text("sort").parse().unwrap_or_default();
+    let (state, condition) = (query.text("state"), query.text("condition"));
+    let (sort, errors) = chosen(&query);
     let header_bytes = page.api.config.load().limits.header_bytes;
     let trail = Trail::of(&query, header_bytes);
     let filter = |(name, realm): (&str, &str), cursor: &str, limit: (&str, &str)| {
@@ -208,9 +203,13 @@ pub(super) async fn list(
         let query = filter(who, trail.cursor(), ("limit", &limit));
         format!("/v1/identities?{query}")
     };
-    let mut found: Identities = visit.get(&path((name, realm))).await?;
+    let mut found = match errors.is_empty() {
+        true => visit.get(&path((name, realm))).await?,
+        false => Identities::default(),
+    };
     // No name begins like this, but people paste NAME@REALM.
-    if found.items.is_empty()
+    if errors.is_empty()
+        && found.items.is_empty()
         && found.next.is_none()
         && trail.is_first()
         && realm.is_empty()
@@ -241,8 +240,31 @@ pub(super) async fn list(
         next,
         previous: trail.previous().map(at),
         is_first: trail.is_first(),
+        errors,
     };
-    Ok(html(200, &view))
+    let status = if view.errors.is_empty() { 200 } else { 400 };
+    Ok(html(status, &view))
+}
+
+/// Returns the order of a list, and which of its filters are none that the form has. Only an address
+/// that somebody has typed can name others.
+fn chosen(query: &Form) -> (Sort, Errors) {
+    let mut errors = Errors::default();
+    if !["", "enabled", "disabled"].contains(&query.text("state")) {
+        errors.add("state", "no such state: choose one");
+    }
+    let condition = query.text("condition");
+    if !condition.is_empty() && CONDITIONS.iter().all(|(name, _)| *name != condition) {
+        errors.add("condition", "no such condition: choose one");
+    }
+    let sort = match query.text("sort") {
+        "" => Sort::default(),
+        sort => sort.parse().unwrap_or_else(|_| {
+            errors.add("sort", "no such order: choose one");
+            Sort::default()
+        }),
+    };
+    (sort, errors)
 }
 
 fn row(identity: Identity, now: UnixTime) -> Row {

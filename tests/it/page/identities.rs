@@ -439,10 +439,28 @@ fn list_is_sorted_and_shows_what_needs_attention() {
         ("-name", "root c b a"),
         ("realm", "root b c a"),
         ("expires", "c b root a"),
-        ("nonsense", "root b a c"),
     ] {
         let page = browser.read(&format!("/identities?sort={sort}"));
         assert_eq!(names(&page), expected, "{sort}");
+    }
+    for (field, query) in [
+        ("sort", "sort=nonsense"),
+        ("state", "state=nonsense&sort=name"),
+        ("condition", "condition=nonsense"),
+    ] {
+        let reply = browser.get(&format!("/identities?{query}"));
+        assert_eq!(reply.status, 400, "{query}");
+        assert!(
+            reply.body.contains(&format!("id=\"{field}-wrong\"")),
+            "{}",
+            reply.body
+        );
+        assert!(
+            reply.body.contains("Correct the marked fields."),
+            "{}",
+            reply.body
+        );
+        assert_eq!(names(&reply.body), "", "{query}");
     }
     let page = browser.read("/identities?sort=name&realm=x");
     assert!(page.contains("aria-sort=\"ascending\""), "{page}");

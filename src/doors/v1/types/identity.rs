@@ -133,7 +133,7 @@ pub struct Throttle {
 }
 
 /// A page of identities.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Identities {
     pub items: Vec<Identity>,
     /// The cursor of the next page; null on the last one.
