@@ -221,6 +221,9 @@ pub(super) async fn list(
         }
     }
     let realms: Realms = visit.get(&format!("/v1/realms?limit={NAMES}")).await?;
+    let mut realms: Vec<_> = realms.items.into_iter().map(|it| it.realm).collect();
+    // A field would lose the control characters.
+    realms.retain(|it| !it.contains(char::is_control));
     let now = visit.client.now;
     let at = |step: Step| {
         let query = filter((name, realm), &step.cursor, (BEFORE, &step.before));
@@ -234,7 +237,7 @@ pub(super) async fn list(
         state: state.to_owned(),
         condition: condition.to_owned(),
         sort,
-        realms: realms.items.into_iter().map(|it| it.realm).collect(),
+        realms,
         rows: found.items.into_iter().map(|it| row(it, now)).collect(),
         unreadable: found.unreadable,
         next,

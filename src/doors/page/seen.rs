@@ -47,6 +47,19 @@ impl<T: AsRef<str>> fmt::Display for Seen<T> {
 
 impl<T: AsRef<str>> HtmlSafe for Seen<T> {}
 
+/// Returns a text for a field, in which only control characters have their numbers in their place: all
+/// others can be edited.
+pub(super) fn without_controls(text: &str) -> String {
+    let mut shown = String::new();
+    for char in text.chars() {
+        match char.is_control() {
+            true => shown.push_str(&number(char)),
+            false => shown.push(char),
+        }
+    }
+    shown
+}
+
 fn number(char: char) -> String {
     format!("U+{:04X}", u32::from(char))
 }
@@ -68,7 +81,7 @@ fn is_visible(char: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{plain, seen};
+    use super::{plain, seen, without_controls};
 
     #[test]
     fn characters_that_cannot_be_seen_have_their_numbers() {
@@ -78,5 +91,10 @@ mod tests {
         assert_eq!(seen(name).to_string(), expected);
         assert_eq!(plain("a\u{202e}<b>").to_string(), "aU+202E<b>");
         assert_eq!(seen("svc 1@r").to_string(), "svc 1@r");
+        assert_eq!(plain("a\u{7}\n\u{9b}").to_string(), "aU+0007U+000AU+009B");
+        assert_eq!(
+            without_controls("a\u{7}\u{9b}\u{202e}"),
+            "aU+0007U+009B\u{202e}"
+        );
     }
 }

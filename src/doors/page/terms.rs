@@ -1,6 +1,7 @@
 //! The fields of the form that changes an identity, and what others have changed since it was made.
 
 use super::form::{Form, time};
+use super::seen::without_controls;
 use crate::doors::v1::Timestamp;
 use crate::doors::v1::types::{Changes, Identity, NewIdentity};
 
@@ -35,10 +36,11 @@ impl Terms {
             let text = time.map(|it| it.to_string()).unwrap_or_default();
             text.get(..16).unwrap_or_default().to_owned()
         };
+        // A field of one line would lose control characters, which only SQL can write into a name.
         Self([
-            identity.name.clone(),
-            identity.realm.clone(),
-            identity.comment.clone().unwrap_or_default(),
+            without_controls(&identity.name),
+            without_controls(&identity.realm),
+            without_controls(identity.comment.as_deref().unwrap_or_default()),
             local(identity.not_before),
             local(identity.expires),
         ])

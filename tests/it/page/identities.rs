@@ -606,6 +606,29 @@ fn names_that_look_alike_are_told_apart_and_found_as_a_whole() {
 }
 
 #[test]
+fn control_characters_that_sql_has_written_are_shown_by_their_numbers() {
+    let gate = Gate::start(ADMIN);
+    let admin = gate.register("root", "ungleich-admin");
+    gate.register("svc", "payments");
+    let mut browser = Browser::log_in(&gate, &admin);
+    let odd = "a\u{7}b\u{1b}\u{9b}";
+    let write = format!(
+        "UPDATE identity SET name = '{odd}', realm = '{odd}', comment = '{odd}' WHERE name = 'svc' RETURNING id"
+    );
+    let path = format!("/identities/{}", gate.number(&write));
+    for page in ["/identities", &path, &format!("{path}/delete"), "/"] {
+        until("the page shows the name", || {
+            browser.read(page).contains("U+009B")
+        });
+        let page = browser.read(page);
+        let is_raw = |it: char| it.is_control() && it != '\n';
+        assert!(!page.contains(is_raw), "{page}");
+    }
+    // The form shows them too, and saves none that was not typed.
+    assert_eq!(value(&browser.read(&path), "name"), "aU+0007bU+001BU+009B");
+}
+
+#[test]
 fn login_after_a_session_has_ended_returns_to_the_form() {
     let gate = Gate::start(ADMIN);
     let admin = gate.register("root", "ungleich-admin");
