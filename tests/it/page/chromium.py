@@ -144,6 +144,8 @@ class Browser:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            # The browser is killed in the end, and would leave a directory of its own behind.
+            env={**os.environ, "TMPDIR": self.folder},
         )
         file = os.path.join(self.folder, "DevToolsActivePort")
         deadline = time.time() + PATIENCE

@@ -96,7 +96,10 @@ fn expect_100_continue_is_answered_at_once() {
 
 #[test]
 fn printed_commands_of_the_tour_work() {
+    // If the test ends early, the directory of the demo goes with this one.
+    let folder = tempfile::tempdir().unwrap();
     let mut demo = crate::harness::realmgate(&["demo"])
+        .env("TMPDIR", folder.path())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -130,7 +133,10 @@ fn printed_commands_of_the_tour_work() {
         assert!(answer.contains(" 200 OK"), "{command}: {answer}");
         count += 1;
     }
-    demo.kill().unwrap();
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    output(Command::new("kill").args(["-TERM", &demo.id().to_string()]));
     demo.wait().unwrap();
+    // The demo deletes its database and its key.
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     assert_eq!(count, 17);
 }
