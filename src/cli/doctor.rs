@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::error::CliError;
 use super::output::{BAD, DIM, GOOD, Output, STRONG, message};
 use super::who::Named;
-use crate::client::Credential;
+use crate::client::{Credential, shown_path};
 use checks::Examination;
 use front::Front;
 use outcome::{Check, Finding, Outcome};
@@ -99,7 +99,7 @@ pub(super) fn run(args: &Args, output: Output) -> Result<(), CliError> {
 
 fn credential(who: &Named, file: &Path) -> Result<Credential, CliError> {
     Credential::from_seed_file(&who.name, &who.realm, file)
-        .map_err(|error| CliError::SeedFile(file.to_owned(), error))
+        .map_err(|error| CliError::SeedFile(shown_path(file).to_owned(), error))
 }
 
 fn report(outcomes: &[Outcome]) -> Value {

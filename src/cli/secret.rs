@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::error::CliError;
 use super::option_error::OptionError;
 use crate::auth::Totp;
-use crate::client::{CredentialError, read_seed};
+use crate::client::{CredentialError, read_seed, shown_path};
 
 /// The maximum size in bytes, more than any seed needs.
 const MOST_BYTES: usize = 4096;
@@ -39,7 +39,7 @@ pub(super) fn seed_file(path: &Path) -> Result<Totp, CliError> {
         true => Path::new("standard input"),
         false => path,
     };
-    let failed = |error| CliError::SeedFile(named.to_owned(), error);
+    let failed = |error| CliError::SeedFile(shown_path(named).to_owned(), error);
     read_seed(&text(path)?).map_err(failed)
 }
 
@@ -55,6 +55,6 @@ fn text(path: &Path) -> Result<Zeroizing<String>, CliError> {
     } else {
         File::open(path).and_then(|file| file.take(MOST_BYTES as u64).read_to_string(&mut text))
     };
-    read.map_err(|error| CliError::Read(path.to_owned(), error))?;
+    read.map_err(|error| CliError::Read(shown_path(path).to_owned(), error))?;
     Ok(text)
 }

@@ -51,7 +51,7 @@ pub use layer::{Auth, AuthLayer};
 pub use origin::OriginError;
 pub use otpauth::OtpauthError;
 pub use realmgate_core::{Algorithm, Parameters, ParametersError, Totp};
-pub use seed_file::read_seed;
+pub use seed_file::{read_seed, shown_path};
 #[cfg(feature = "rest")]
 pub use server::ServerUrlError;
 #[cfg(feature = "rest")]

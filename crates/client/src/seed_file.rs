@@ -1,7 +1,7 @@
 use std::fs::{File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use realmgate_core::{Parameters, Seed, Totp};
@@ -77,7 +77,7 @@ impl SeedFile {
 
 impl Current {
     fn read(path: &PathBuf) -> Result<Self, CredentialError> {
-        let failed = |error| CredentialError::File(path.clone(), error);
+        let failed = |error| CredentialError::File(shown_path(path).to_owned(), error);
         let mut file = File::open(path).map_err(failed)?;
         let version = Version::of(&file.metadata().map_err(failed)?);
         let mut text = Zeroizing::new(String::with_capacity(MOST as usize + 1));
@@ -116,6 +116,19 @@ pub fn read_seed(text: &str) -> Result<Totp, CredentialError> {
         return Printed::read(text);
     }
     Ok(Totp::new(&Seed::from_base32(text)?, Parameters::default()))
+}
+
+/// Returns the name of a seed file for a message. If it is a seed instead, given there by mistake, it is not shown.
+#[must_use]
+pub fn shown_path(path: &Path) -> &Path {
+    let is_seed = |text: &str| {
+        let text = text.trim_start();
+        text.starts_with('{') || otpauth::has_scheme(text) || read_seed(text).is_ok()
+    };
+    match path.to_str().is_some_and(is_seed) && !path.exists() {
+        true => Path::new("(not shown: this is a seed and not the name of a file)"),
+        false => path,
+    }
 }
 
 /// The members of an identity in JSON that a token depends on. Borrows, so that no copy of the seed is left behind.

@@ -147,8 +147,8 @@ impl LocalAuthenticator {
         now: UnixTime,
     ) -> Result<Found, NotFound> {
         let time = self.counters.failure_time(now);
-        let subject = record.subject(credential.principal(), source, (now, time));
         let times = (now, time);
+        let subject = record.subject(credential.principal(), source, times);
         let (checked, verdict) = self.settle((subject, claimed), record, credential, times);
         if let Verdict::Unclaimed(claim) = verdict {
             return Err(NotFound::Unclaimed(claim));

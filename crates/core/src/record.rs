@@ -20,9 +20,9 @@ pub(super) struct Record {
 
 impl Record {
     /// Returns the subject against which failures count, when the clock of the node shows `now` and that
-    /// of failures `time`. An identity whose seed does not decrypt
-    /// counts like an unknown name: its correct tokens are rejected too, which must not throttle it
-    /// in processes that can decrypt the seed.
+    /// of failures `time`. An identity whose seed does not decrypt counts like an unknown name: its
+    /// correct tokens are rejected too, which must not throttle it in processes that can decrypt the
+    /// seed.
     pub(super) fn subject<'a>(
         &self,
         who: PrincipalRef<'a>,

@@ -19,8 +19,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::app::App;
 use super::arriving::Arriving;
@@ -75,6 +75,7 @@ pub(super) async fn serve<A: App>(
         running: Arc::default(),
         write: timeouts.write,
     };
+    let _parting = Parting(Arc::clone(&tasks.running));
     let stream = Counted {
         stream,
         read: 0,
@@ -160,10 +161,9 @@ pub(super) async fn serve<A: App>(
     // Handlers detect the end of the connection by themselves, and log how their request ended. One
     // that waits for a peer to take a body would not, so it is dropped.
     let running = std::mem::take(&mut tasks.running.lock().tasks);
-    let mut running: Vec<JoinHandle<()>> = running.into_values().collect();
-    if timeout(PARTING, join_all(&mut running)).await.is_err() {
+    let ended = join_all(running.into_values());
+    if timeout(PARTING, ended).await.is_err() {
         tracing::debug!("dropped the requests of a client that has disconnected");
-        running.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -225,7 +225,18 @@ struct Tasks {
 #[derive(Default)]
 struct Running {
     last: u64,
-    tasks: HashMap<u64, JoinHandle<()>, RandomState>,
+    tasks: HashMap<u64, AbortOnDropHandle<()>, RandomState>,
+}
+
+/// Ends the tasks that have not ended when it is dropped.
+struct Parting(Arc<Mutex<Running>>);
+
+impl Drop for Parting {
+    fn drop(&mut self) {
+        let running = std::mem::take(&mut self.0.lock().tasks);
+        // Outside of the lock, which the end of a task takes.
+        drop(running);
+    }
 }
 
 /// Removes its task from those that have not ended when it is dropped.
@@ -237,8 +248,8 @@ struct Ending {
 impl Drop for Ending {
     fn drop(&mut self) {
         let task = self.running.lock().tasks.remove(&self.number);
-        // Outside of the lock.
-        drop(task);
+        // It is ending.
+        task.map(AbortOnDropHandle::detach);
     }
 }
 
@@ -258,6 +269,7 @@ where
         };
         // It runs later, on this thread.
         let task = tokio::spawn(Watched::new(sending, self.write, ending));
+        let task = AbortOnDropHandle::new(task);
         self.running.lock().tasks.insert(number, task);
     }
 }
@@ -370,5 +382,24 @@ mod tests {
         assert_eq!(kept(), 2);
         tokio::task::yield_now().await;
         assert_eq!(kept(), 1);
+    }
+
+    #[tokio::test]
+    async fn tasks_end_with_their_connection() {
+        let running = Arc::default();
+        let tasks = Tasks {
+            running: Arc::clone(&running),
+            write: Duration::MAX,
+        };
+        let held = Arc::new(());
+        let sending = Arc::clone(&held);
+        tasks.execute(Box::pin(async move {
+            pending::<()>().await;
+            drop(sending);
+        }));
+        tokio::task::yield_now().await;
+        drop(Parting(running));
+        tokio::task::yield_now().await;
+        assert_eq!(Arc::strong_count(&held), 1);
     }
 }

@@ -377,6 +377,18 @@ fn what_is_no_seed_is_rejected_with_what_to_do() {
         "{json}"
     );
     assert!(said(&["--seed-file", file.to_str().unwrap()]).contains("not base32"));
+    // A seed in place of the name of a file is not printed.
+    let seed = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+    let printed = format!("{{\"seed\":\"{seed}\"}}");
+    for given in [seed, printed.as_str(), "{\"seed\":\"GEZDGNBVGY3TQOJQ"] {
+        let text = said(&["--seed-file", given]);
+        assert!(
+            text.contains("this is a seed") && !text.contains("GEZDG"),
+            "{text}"
+        );
+    }
+    let missing = said(&["--seed-file", "missing.txt"]);
+    assert!(missing.contains("missing.txt"), "{missing}");
     assert!(said(&[]).contains("--seed-file or --seed is missing"));
     let seeds = ["--seed", "A", "--seed-file", "seed"];
     assert!(said(&seeds).contains("cannot be used with"));

@@ -173,6 +173,18 @@ fn rows_that_are_no_identities_are_named_and_hide_no_others() {
         sql(&gate, is_file, &delete);
         let output = gate.run(&["identity", "export"]);
         assert!(output.status.success(), "{}", stderr(&output));
+        if is_file {
+            let rename =
+                format!("UPDATE identity SET name = CAST(x'62ff' AS TEXT) WHERE id = {sealed}");
+            sql(&gate, is_file, &rename);
+            assert_eq!(gate.run(&["identity", "list"]).status.code(), Some(6));
+            let sorted = gate.run(&["identity", "list", "--sort", "name"]);
+            let row = format!("row {sealed} of the table identity");
+            assert_eq!(sorted.status.code(), Some(3));
+            assert!(stderr(&sorted).contains(&row), "{}", stderr(&sorted));
+            let rename = format!("UPDATE identity SET name = 'sealed' WHERE id = {sealed}");
+            sql(&gate, is_file, &rename);
+        }
         let rotate = ["identity", "rotate", "sealed@payments"];
         assert!(gate.run(&rotate).status.success());
         let said = stderr(&gate.run(&["check", "--connect"]));

@@ -1,5 +1,6 @@
 //! Key management for an SQLite file.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior};
 
 use super::changes::trim;
@@ -149,12 +150,17 @@ impl KeyTables for SqliteKeys {
     }
 }
 
-/// Reads `id, name, realm, seed, previous_seed`.
+/// Reads `id, name, realm, seed, previous_seed`. A name that is no UTF-8 is changed, so that its seeds do not decrypt: one
+/// such row must not stop the others.
 fn sealed_row(row: &Row<'_>) -> rusqlite::Result<SealedRow> {
+    let text = |at| match row.get_ref(at)? {
+        ValueRef::Text(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),
+        _ => row.get(at),
+    };
     Ok(SealedRow {
         id: row.get(0)?,
-        name: row.get(1)?,
-        realm: row.get(2)?,
+        name: text(1)?,
+        realm: text(2)?,
         seed: row.get(3)?,
         previous: row.get(4)?,
     })

@@ -2,8 +2,9 @@
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, ToSql, params_from_iter};
+use thiserror::Error;
 
-use super::rows::entry;
+use super::rows::{conversion, entry};
 use crate::key_ring::KeyRing;
 use crate::listing::{
     Dialect, Statement, drivers, end, most_counted, most_sorted, page, position, size, sorted,
@@ -11,6 +12,13 @@ use crate::listing::{
 };
 use crate::record::COLUMNS;
 use realmgate_core::{Condition, Listing, Page, Position, SortValue, Tally, UnixTime};
+
+/// A list cannot continue behind a row with this problem.
+#[derive(Debug, Error)]
+#[error(
+    "row {0} of the table identity has a name or a realm that is not UTF-8: correct or delete it"
+)]
+struct NotUtf8(i64);
 
 /// A value of a statement.
 struct Bound(SortValue);
@@ -42,7 +50,10 @@ fn each<T>(
 fn place(row: &Row<'_>, from: usize, listing: &Listing) -> rusqlite::Result<Position> {
     let count = row.as_ref().column_count();
     let value = |at| match row.get_ref(at)? {
-        ValueRef::Text(_) => Ok(SortValue::Text(row.get::<_, String>(at)?.into())),
+        ValueRef::Text(text) => match std::str::from_utf8(text) {
+            Ok(text) => Ok(SortValue::Text(text.into())),
+            Err(_) => Err(conversion(NotUtf8(row.get(0)?))),
+        },
         _ => row.get(at).map(SortValue::Number),
     };
     let values: rusqlite::Result<Vec<_>> = (from..count).map(value).collect();

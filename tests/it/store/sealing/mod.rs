@@ -260,6 +260,14 @@ fn seeds_that_changed_places_are_denied_and_named() {
     let rotated = gate.run(&["key", "rotate"]);
     let report: Value = serde_json::from_slice(&rotated.stdout).unwrap();
     assert_eq!(report["retired"].as_array().unwrap().len(), 1);
+    // A name that is no UTF-8 stops neither the check nor the rotation of the others.
+    let sql = "UPDATE identity SET name = CAST(?1 AS TEXT) WHERE name = CAST(?2 AS TEXT)";
+    assert_eq!(database.execute(sql, (b"b\xff", b"b")).unwrap(), 1);
+    let rotated = gate.run(&["key", "rotate"]);
+    assert_eq!(rotated.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&rotated.stdout).unwrap();
+    assert_eq!(report["resealed"], 1);
+    assert_eq!(report["broken"][0]["name"], "b\u{fffd}");
 }
 
 #[test]
