@@ -56,7 +56,9 @@ bench:
 	scripts/setup bench
 	bench/all
 
-# The binary to deploy: target/release/realmgate. PROFILE=train optimizes it with a profile: see docs/release.md.
+# The binary to deploy: target/release/realmgate, optimized for the requests of a training. PROFILE=none omits that: see
+# docs/release.md.
+PROFILE ?= train
 release:
 	scripts/setup $(if $(filter train,$(PROFILE)),release,build)
 	scripts/release $(PROFILE)
