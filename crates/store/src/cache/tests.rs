@@ -375,7 +375,9 @@ fn destroy(dir: &Path) {
     for name in ["r.db", "r.db-wal", "r.db-shm"] {
         let path = dir.join(name);
         let length = usize::try_from(std::fs::metadata(&path).unwrap().len()).unwrap();
-        std::fs::write(&path, vec![0xff; length]).unwrap();
+        // Never truncated: a connection that opens an empty database deletes the log.
+        let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        std::io::Write::write_all(&mut file, &vec![0xff; length]).unwrap();
     }
 }
 
