@@ -22,6 +22,7 @@ mod derived;
 mod foresight;
 mod id;
 mod identity;
+mod keyed_hash;
 mod lately;
 mod listing;
 mod local;

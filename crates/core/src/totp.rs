@@ -4,8 +4,6 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hmac::block_api::HmacCore;
-use hmac::digest::block_api::{BlockSizeUser, Buffer, BufferKindUser, FixedOutputCore, UpdateCore};
-use hmac::{EagerHash, KeyInit};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 use subtle::ConstantTimeEq;
@@ -13,6 +11,7 @@ use thiserror::Error;
 use zeroize::Zeroize;
 
 use super::credential::Token;
+use super::keyed_hash::{keyed, scrub, truncated};
 use super::seed::Seed;
 use super::time::UnixTime;
 
@@ -327,11 +326,11 @@ impl Drop for Last {
     }
 }
 
-/// An HMAC that has absorbed its key, which is half of the work for a token. Zeroed on drop.
+/// An HMAC that has absorbed its key, which is half of the work for a token. It is as secret as the seed.
+/// Zeroed on drop, and boxed, because a value that is moved leaves a copy on the stack.
 #[derive(Clone)]
 enum Key {
-    Sha1(HmacCore<Sha1>),
-    // Boxed, because they are larger and few identities have one.
+    Sha1(Box<HmacCore<Sha1>>),
     Sha256(Box<HmacCore<Sha256>>),
     Sha512(Box<HmacCore<Sha512>>),
 }
@@ -340,8 +339,8 @@ impl Key {
     fn new(seed: &Seed, algorithm: Algorithm) -> Self {
         let key = match algorithm {
             Algorithm::Sha1 => Self::Sha1(keyed(seed)),
-            Algorithm::Sha256 => Self::Sha256(Box::new(keyed(seed))),
-            Algorithm::Sha512 => Self::Sha512(Box::new(keyed(seed))),
+            Algorithm::Sha256 => Self::Sha256(keyed(seed)),
+            Algorithm::Sha512 => Self::Sha512(keyed(seed)),
         };
         scrub();
         key
@@ -349,42 +348,14 @@ impl Key {
 
     /// Computes the HMAC of a counter, and truncates it to 31 bits (RFC 4226 §5.3 "dynamic truncation").
     fn truncated(&self, counter: [u8; 8]) -> u32 {
-        match self {
-            Self::Sha1(key) => truncated(key.clone(), counter),
-            Self::Sha256(key) => truncated(HmacCore::clone(key), counter),
-            Self::Sha512(key) => truncated(HmacCore::clone(key), counter),
-        }
+        let truncated = match self {
+            Self::Sha1(key) => truncated(key, counter),
+            Self::Sha256(key) => truncated(key, counter),
+            Self::Sha512(key) => truncated(key, counter),
+        };
+        scrub();
+        truncated
     }
-}
-
-/// Never part of its caller, so that [`scrub`] overwrites what it leaves on the stack.
-#[inline(never)]
-fn keyed<D: EagerHash>(seed: &Seed) -> HmacCore<D> {
-    #[expect(clippy::expect_used, reason = "HMAC accepts keys of any length")]
-    HmacCore::new_from_slice(seed.as_bytes()).expect("a key of any length")
-}
-
-/// Overwrites the stack of the last call. The library leaves the padded key there (RFC 2104 §2), and a
-/// thread that has read one identity may not read another for long.
-#[inline(never)]
-fn scrub() {
-    let mut stack = [0xff_u8; 4096];
-    std::hint::black_box(&mut stack).zeroize();
-}
-
-fn truncated<D: EagerHash>(mut hmac: HmacCore<D>, counter: [u8; 8]) -> u32
-where
-    HmacCore<D>: FixedOutputCore + UpdateCore + BufferKindUser + BlockSizeUser,
-{
-    let mut buffer = Buffer::<HmacCore<D>>::default();
-    buffer.digest_blocks(&counter, |blocks| hmac.update_blocks(blocks));
-    let mut output = Default::default();
-    hmac.finalize_fixed_core(&mut buffer, &mut output);
-    let offset = output.last().map_or(0, |last| usize::from(last & 0xf));
-    let four = output
-        .get(offset..offset + 4)
-        .and_then(|it| it.try_into().ok());
-    u32::from_be_bytes(four.unwrap_or_default()) & 0x7fff_ffff
 }
 
 /// The digits of the longest token.

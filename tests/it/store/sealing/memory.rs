@@ -19,6 +19,26 @@ const WITHIN: Duration = Duration::from_secs(20);
 
 const PAGE: u64 = 4096;
 
+/// The initial state of SHA-1 (RFC 3174 §6.1).
+const INITIAL: [u32; 5] = [
+    0x6745_2301,
+    0xefcd_ab89,
+    0x98ba_dcfe,
+    0x1032_5476,
+    0xc3d2_e1f0,
+];
+
+/// Returns the states of both hashes of an HMAC-SHA-1 that has absorbed its key (RFC 2104 §4), as they are in memory.
+fn states(key: &[u8]) -> [Vec<u8>; 2] {
+    [0x36, 0x5c].map(|pad| {
+        let mut block = [pad; 64];
+        block.iter_mut().zip(key).for_each(|(at, byte)| *at ^= byte);
+        let mut state = INITIAL;
+        sha1::block_api::compress(&mut state, &[block]);
+        state.into_iter().flat_map(u32::to_ne_bytes).collect()
+    })
+}
+
 /// A realmgate whose memory can be read.
 struct Scene {
     gate: Gate,
@@ -43,14 +63,17 @@ impl Scene {
         }
     }
 
-    /// Counts the occurrences of a seed in the server's memory: its bytes, the HMAC states derived
-    /// from them, or its base32 form. Searches for their ends, because the allocator overwrites the
+    /// Counts the occurrences of a seed in the server's memory: its bytes, padded as a key of HMAC or not, the
+    /// states of HMAC that are computed from them, or its base32 form. Searches for their ends, because the allocator overwrites the
     /// beginning of freed memory.
     fn copies(&self, seed: &str) -> usize {
         let bytes = BASE32_NOPAD.decode(seed.as_bytes()).unwrap();
         let end = &bytes[bytes.len() - 8..];
         let turned = |by: u8| end.iter().map(|it| it ^ by).collect();
-        let forms: [Vec<u8>; 4] = [
+        let [inner, outer] = states(&bytes).map(|state| state[12..].to_vec());
+        let forms: [Vec<u8>; 6] = [
+            inner,
+            outer,
             end.to_vec(),
             turned(0x36),
             turned(0x5c),
