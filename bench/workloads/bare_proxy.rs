@@ -3,7 +3,10 @@
 //! With `headers`, it also removes the headers that clients must not send to an upstream, and sets the ones that
 //! realmgate sets on every request. Any proxy in front of an application has to do that.
 //!
-//! `bare_proxy LISTEN PEER [h2c] [headers]`
+//! With `in-turn`, it serves as realmgate does: on Pingora's runtime without work stealing, which runs its tasks in the
+//! order in which they became ready, and with as many idle connections to the peer as there are clients.
+//!
+//! `bare_proxy LISTEN PEER [h2c] [headers] [in-turn]`
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,7 +21,7 @@ use pingora::server::Server;
 use pingora::server::configuration::ServerConf;
 use pingora::upstreams::peer::HttpPeer;
 
-const USAGE: &str = "usage: bare_proxy LISTEN PEER [h2c] [headers]";
+const USAGE: &str = "usage: bare_proxy LISTEN PEER [h2c] [headers] [in-turn]";
 
 /// The usual headers with a client address, an identity or a credential. realmgate compares each header with a much
 /// longer list, in one pass.
@@ -91,12 +94,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let peer = arguments.next().ok_or(USAGE)?;
     let more: Vec<String> = arguments.collect();
     let has = |word: &str| more.iter().any(|it| it == word);
+    let default = ServerConf::default();
     let configuration = ServerConf {
         threads: 1,
+        work_stealing: !has("in-turn"),
+        upstream_keepalive_pool_size: match has("in-turn") {
+            true => 4096,
+            false => default.upstream_keepalive_pool_size,
+        },
         // By default, the shutdown takes five minutes.
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(0),
-        ..ServerConf::default()
+        ..default
     };
     let mut server = Server::new_with_opt_and_conf(None, configuration);
     server.bootstrap();
