@@ -118,15 +118,18 @@ pub fn read_seed(text: &str) -> Result<Totp, CredentialError> {
     Ok(Totp::new(&Seed::from_base32(text)?, Parameters::default()))
 }
 
-/// Returns the name of a seed file for a message. If it is a seed instead, given there by mistake, it is not shown.
+/// Returns the name of a seed file for a message. If it looks like a seed, perhaps a mistyped one, and there is no such
+/// file, it is not shown.
 #[must_use]
 pub fn shown_path(path: &Path) -> &Path {
     let is_seed = |text: &str| {
         let text = text.trim_start();
-        text.starts_with('{') || otpauth::has_scheme(text) || read_seed(text).is_ok()
+        let is_of_seed = |char: char| char.is_ascii_alphanumeric() || "= ".contains(char);
+        let is_long = text.len() >= 16 && text.chars().all(is_of_seed);
+        is_long || text.starts_with('{') || otpauth::has_scheme(text) || read_seed(text).is_ok()
     };
     match path.to_str().is_some_and(is_seed) && !path.exists() {
-        true => Path::new("(not shown: this is a seed and not the name of a file)"),
+        true => Path::new("(not shown: it looks like a seed, not like the name of a file)"),
         false => path,
     }
 }

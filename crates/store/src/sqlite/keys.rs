@@ -150,8 +150,8 @@ impl KeyTables for SqliteKeys {
     }
 }
 
-/// Reads `id, name, realm, seed, previous_seed`. A name that is no UTF-8 is changed, so that its seeds do not decrypt: one
-/// such row must not stop the others.
+/// Reads `id, name, realm, seed, previous_seed`. A name that is not UTF-8 is changed, so that its seeds
+/// do not decrypt: one such row must not stop the others.
 fn sealed_row(row: &Row<'_>) -> rusqlite::Result<SealedRow> {
     let text = |at| match row.get_ref(at)? {
         ValueRef::Text(bytes) => Ok(String::from_utf8_lossy(bytes).into_owned()),

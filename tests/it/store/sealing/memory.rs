@@ -28,7 +28,8 @@ const INITIAL: [u32; 5] = [
     0xc3d2_e1f0,
 ];
 
-/// Returns the states of both hashes of an HMAC-SHA-1 that has absorbed its key (RFC 2104 §4), as they are in memory.
+/// Returns the states of both hashes of an HMAC-SHA-1 that has absorbed its key (RFC 2104 §4), as they
+/// are in memory.
 fn states(key: &[u8]) -> [Vec<u8>; 2] {
     [0x36, 0x5c].map(|pad| {
         let mut block = [pad; 64];
@@ -63,9 +64,9 @@ impl Scene {
         }
     }
 
-    /// Counts the occurrences of a seed in the server's memory: its bytes, padded as a key of HMAC or not, the
-    /// states of HMAC that are computed from them, or its base32 form. Searches for their ends, because the allocator overwrites the
-    /// beginning of freed memory.
+    /// Counts the occurrences of a seed in the server's memory: its bytes, padded as a key of HMAC or
+    /// not, the states of HMAC that are computed from them, or its base32 form. Searches for their ends,
+    /// because the allocator overwrites the beginning of freed memory.
     fn copies(&self, seed: &str) -> usize {
         let bytes = BASE32_NOPAD.decode(seed.as_bytes()).unwrap();
         let end = &bytes[bytes.len() - 8..];
