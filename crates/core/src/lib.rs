@@ -68,7 +68,7 @@ pub use seed::{Seed, SeedError, Strength};
 pub use session::{Session, SessionId, SessionKind, SessionSecret};
 pub use store::{
     Administration, Change, ChangeError, ChangeLog, Changed, ChangesAfter, Counters, Counts,
-    Identities, Imported, Recall, Sessions, Store, StoreError, UsageBatch,
+    Deleted, Identities, Imported, Recall, Sessions, Store, StoreError, UsageBatch,
 };
 pub use sweeps::Sweep;
 pub use throttle::{

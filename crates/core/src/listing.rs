@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::id::IdentityId;
-use super::identity::{Identity, State};
+use super::identity::{Identity, State, Version};
 use super::time::UnixTime;
 
 const DAY: u64 = 24 * 60 * 60;
@@ -158,6 +158,8 @@ pub struct Listing {
 pub struct BadRow {
     /// Its number.
     pub id: IdentityId,
+    /// Its version.
+    pub version: Version,
     /// What is wrong.
     pub problem: Arc<str>,
 }

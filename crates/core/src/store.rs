@@ -65,6 +65,14 @@ pub struct Changed {
     pub identity: Arc<Identity>,
 }
 
+/// A deleted row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deleted {
+    /// Its name and realm; `None` if no identity can have them, because somebody has written them
+    /// with SQL.
+    pub principal: Option<Principal>,
+}
+
 /// The memory lookup of a principal.
 #[derive(Clone, Debug)]
 pub enum Recall {
@@ -166,7 +174,7 @@ pub trait Administration: Send + Sync {
     /// Returns the identity with an ID, or `None`.
     ///
     /// # Errors
-    /// [`StoreError`].
+    /// [`StoreError`]; [`StoreError::Row`] if the row is no identity.
     async fn identity_by_id(&self, id: IdentityId) -> Result<Option<Arc<Identity>>, StoreError>;
 
     /// Returns the selected identities with the lowest IDs above `after`, in ascending order: those of
@@ -250,7 +258,7 @@ pub trait Administration: Send + Sync {
         now: UnixTime,
     ) -> Result<Vec<Created>, ChangeError>;
 
-    /// Deletes an identity and returns its principal, or `None` if there is none with this ID. With
+    /// Deletes an identity, or a row that is none. Returns `None` if there is none with this ID. With
     /// `expected`, only if it has that version.
     ///
     /// # Errors
@@ -259,7 +267,7 @@ pub trait Administration: Send + Sync {
         &self,
         id: IdentityId,
         expected: Option<Version>,
-    ) -> Result<Option<Principal>, ChangeError>;
+    ) -> Result<Option<Deleted>, ChangeError>;
 
     /// Returns the realms that sort after `after`, at most `limit`, with the number of their
     /// identities.

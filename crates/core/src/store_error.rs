@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::listing::BadRow;
+
 /// Why a store operation failed. Never contains a seed or a token.
 #[derive(Clone, Debug, Error)]
 pub enum StoreError {
@@ -16,6 +18,9 @@ pub enum StoreError {
     /// The database returned an error.
     #[error("the store failed: {0}")]
     Database(Arc<str>),
+    /// The row is no identity, because somebody has written it with SQL.
+    #[error("row {} of the table identity is no identity: {}", .0.id.0, .0.problem)]
+    Row(BadRow),
     /// A seed could not be sealed, or no random number was available.
     #[error("cannot make or seal the seed: {0}")]
     Seal(Arc<str>),

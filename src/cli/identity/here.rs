@@ -7,7 +7,9 @@ use super::many;
 use super::new::{self, shown};
 use super::row::{Shown, print};
 use crate::audit::{Actor, Changes, Event, Kind};
-use crate::auth::{Change, Identity, NewIdentity, Parameters, Seed, Selection, State, Terms};
+use crate::auth::{
+    Change, Identity, NewIdentity, Parameters, Seed, Selection, State, StoreError, Terms,
+};
 use crate::cli::error::CliError;
 use crate::cli::local_store::{LocalStore, now};
 use crate::cli::output::Output;
@@ -120,17 +122,20 @@ async fn run_on(local: &LocalStore, command: Command, output: Output) -> Result<
         Command::Enable(one) => set_state(local, &one.who, State::Enabled, output).await,
         Command::Delete(one) => {
             let who = &one.who;
-            let identity = local.find(who.name(), who.realm()).await?;
-            let deleted = local.store.delete(identity.id, None).await;
+            let id = match local.find(who.name(), who.realm()).await {
+                Ok(identity) => identity.id,
+                Err(CliError::Store(StoreError::Row(row))) => row.id,
+                Err(error) => return Err(error),
+            };
+            let deleted = local.store.delete(id, None).await;
             let deleted =
                 deleted.map_err(|error| CliError::of_change(error, who.name(), who.realm()))?;
-            let deleted = deleted.ok_or_else(|| not_found(who))?;
-            output.print(&serde_json::json!({ "deleted": identity.id.0 }), || {
+            let deleted = deleted.ok_or_else(|| not_found(who))?.principal;
+            let deleted = deleted.map_or_else(|| local.principal(who.name(), who.realm()), Ok)?;
+            output.print(&serde_json::json!({ "deleted": id.0 }), || {
                 format!("deleted {deleted:?}")
             });
-            local
-                .record(Kind::IdentityDeleted, identity.id, &deleted)
-                .await
+            local.record(Kind::IdentityDeleted, id, &deleted).await
         }
     }
 }

@@ -11,8 +11,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::audit::{Actor, Audit, Changes, DURABLE, Event, Kind};
 use crate::auth::{
-    Authority, Capability, Denial, Identity, IdentityId, Permit, Policy, Principal, PrincipalRef,
-    Proof, UnixTime,
+    Authority, BadRow, Capability, Denial, Identity, IdentityId, Permit, Policy, Principal,
+    PrincipalRef, Proof, UnixTime,
 };
 use crate::telemetry::{Door, RequestRecord};
 
@@ -59,14 +59,15 @@ pub(crate) struct Author {
 /// The changed identity.
 pub(crate) struct Subject<'a> {
     pub(crate) id: IdentityId,
-    pub(crate) principal: &'a Principal,
+    /// `None` for a row that is no identity, and whose name or realm none can have.
+    pub(crate) principal: Option<&'a Principal>,
 }
 
 impl<'a> Subject<'a> {
     pub(crate) fn of(identity: &'a Identity) -> Self {
         Self {
             id: identity.id,
-            principal: &identity.principal,
+            principal: Some(&identity.principal),
         }
     }
 }
@@ -93,6 +94,21 @@ impl Author {
     ) -> Result<(), Unconfirmed> {
         let was = was.map(Principal::as_ref);
         self.record_all(kind, &[(subject, was)]).await
+    }
+
+    /// Writes the deletion of a row that is no identity to the audit log.
+    ///
+    /// # Errors
+    /// [`Unconfirmed::Unlogged`].
+    pub(crate) async fn record_row(
+        &self,
+        subject: Subject<'_>,
+        row: &BadRow,
+    ) -> Result<(), Unconfirmed> {
+        let event = self.event(Kind::IdentityDeleted, &subject);
+        let detail = format!("row {} was no identity: {}", row.id.0, row.problem);
+        let detail = Some(detail.into());
+        self.write(&[Event { detail, ..event }]).await
     }
 
     /// Writes a change of the terms of an identity to the audit log.
@@ -135,8 +151,8 @@ impl Author {
         tracing::info!(
             action = kind.as_str(),
             id = subject.id.0,
-            name = subject.principal.name(),
-            realm = subject.principal.realm(),
+            name = subject.principal.map(Principal::name),
+            realm = subject.principal.map(Principal::realm),
             by_name = by.map(PrincipalRef::name),
             by_realm = by.map(PrincipalRef::realm),
             door,
@@ -145,7 +161,7 @@ impl Author {
         );
         Event {
             door: Some(door),
-            subject: Some(subject.principal.as_ref()),
+            subject: subject.principal.map(Principal::as_ref),
             id: Some(subject.id),
             actor: by.map(Actor::Principal),
             proof: self.permit.proof().as_str(),

@@ -176,7 +176,7 @@ async fn part(api: &Api, page: &Page) -> Outcome {
 /// Formats an array of identities. The responses of ungleich-otp have no place for rows that are none, so these
 /// are logged.
 fn write(api: &Api, rows: &Rows) -> Result<String, ApiResponse> {
-    for BadRow { id, problem } in &rows.bad {
+    for BadRow { id, problem, .. } in &rows.bad {
         tracing::error!(id = id.0, %problem, door = "rest", "a row of the database is no identity, and not listed");
     }
     let mut body = "[".to_owned();
@@ -318,10 +318,10 @@ async fn delete(api: &Api, call: &Call, id: Option<IdentityId>, permit: &Permit)
             author.confirm().await.map_err(|it| denied(&it))?;
             let deleted = store.delete(identity.id, None).await;
             let deleted = deleted.map_err(|error| rejected(&error))?;
-            let principal = &deleted.ok_or_else(ApiResponse::not_found)?;
+            let deleted = deleted.ok_or_else(ApiResponse::not_found)?;
             let subject = Subject {
                 id: identity.id,
-                principal,
+                principal: deleted.principal.as_ref(),
             };
             author.record(Kind::IdentityDeleted, subject, None).await?;
             Ok::<_, ApiResponse>(())

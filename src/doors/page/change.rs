@@ -157,6 +157,17 @@ struct ConfirmForm {
     errors: Errors,
 }
 
+/// Asks to confirm the deletion of a row that is no identity.
+#[derive(Template)]
+#[template(path = "row.html")]
+struct RowForm {
+    frame: Frame,
+    id: i64,
+    version: String,
+    detail: String,
+    errors: Errors,
+}
+
 pub(super) async fn rotate_form(
     State(page): State<Arc<Page>>,
     Extension(visit): Extension<Visit>,
@@ -242,10 +253,27 @@ pub(super) async fn ask(
     errors: Errors,
 ) -> Result<Response, Fault> {
     let path = format!("/v1/identities/{id}");
-    let (it, version): (Identity, _) = visit.get_tagged(&path).await?;
     let status = if errors.is_empty() { 200 } else { 422 };
+    let frame = Frame::new(page, Some(visit), "identities");
+    let (it, version): (Identity, _) = match visit.get_tagged(&path).await {
+        Err(Fault {
+            bad_row: Some(version),
+            detail,
+            ..
+        }) if order == Order::Delete => {
+            let view = RowForm {
+                frame,
+                id,
+                version,
+                detail: detail.unwrap_or_default(),
+                errors,
+            };
+            return Ok(html(status, &view));
+        }
+        found => found?,
+    };
     let view = ConfirmForm {
-        frame: Frame::new(page, Some(visit), "identities"),
+        frame,
         it,
         version,
         order,

@@ -16,6 +16,8 @@ pub(super) struct Fault {
     pub(super) detail: Option<String>,
     pub(super) errors: Vec<types::FieldError>,
     pub(super) retry_after: Option<u64>,
+    /// The version of a row that is no identity.
+    pub(super) bad_row: Option<String>,
 }
 
 impl From<Unconfirmed> for Fault {
@@ -38,6 +40,7 @@ impl Fault {
             detail: None,
             errors: Vec::new(),
             retry_after: None,
+            bad_row: None,
         }
     }
 
@@ -51,8 +54,11 @@ impl Fault {
         self
     }
 
-    pub(super) fn of_problem(problem: types::Problem) -> Self {
+    /// Makes the fault of a problem, whose response had this entity tag.
+    pub(super) fn of_problem(problem: types::Problem, tag: Option<&str>) -> Self {
+        let is_bad_row = problem.kind == ProblemKind::Unreadable.uri();
         let title = match problem.status {
+            409 if is_bad_row => "A row of the database is no identity.",
             404 => "It does not exist, or was deleted.",
             409 => "It conflicts with something that exists.",
             412 => "Somebody has changed it in the meantime.",
@@ -69,6 +75,7 @@ impl Fault {
         }
         Self {
             errors,
+            bad_row: tag.filter(|_| is_bad_row).map(str::to_owned),
             ..Self::new(problem.status, title).detail(detail)
         }
     }

@@ -233,7 +233,10 @@ impl Answer {
 
     fn problem(&self) -> Fault {
         match serde_json::from_slice::<types::Problem>(&self.body) {
-            Ok(problem) => Fault::of_problem(problem),
+            Ok(problem) => {
+                let tag = self.headers.get(ETAG).and_then(|it| it.to_str().ok());
+                Fault::of_problem(problem, tag)
+            }
             Err(_) => Fault::UNAVAILABLE,
         }
     }

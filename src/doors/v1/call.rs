@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 use super::parse::parse;
 use super::problem::{Kind, Problem};
 use super::state::V1;
+use super::tag::etag;
 use crate::auth::{
     Attempt, Capability, Identity, IdentityId, Mode, Permit, Policy, Source, UnixTime, Version,
 };
@@ -255,8 +256,11 @@ impl Call {
     ///
     /// # Errors
     /// 412 if it has another one already.
-    pub(super) fn expected(&self, identity: &Identity) -> Result<Option<Version>, Problem> {
-        let version = identity.history.version;
+    pub(super) fn expected(
+        &self,
+        id: IdentityId,
+        version: Version,
+    ) -> Result<Option<Version>, Problem> {
         let mut values = self.headers.get_all(IF_MATCH).iter().peekable();
         if values.peek().is_none() {
             return Ok(None);
@@ -265,7 +269,7 @@ impl Call {
             for tag in value.to_str().unwrap_or_default().split(',') {
                 match tag.trim() {
                     "*" => return Ok(None),
-                    tag if tag == etag(identity) => return Ok(Some(version)),
+                    tag if tag == etag(id, version) => return Ok(Some(version)),
                     _ => {}
                 }
             }
@@ -279,7 +283,7 @@ impl Call {
         let mut tags = tags.flat_map(|value| value.to_str().unwrap_or_default().split(','));
         tags.any(|tag| {
             let tag = tag.trim();
-            tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag(identity)
+            tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag_of(identity)
         })
     }
 
@@ -313,10 +317,8 @@ impl Call {
     }
 }
 
-/// Returns the entity tag of an identity. Another identity may get the same name later, so the tag
-/// has the number too.
-pub(super) fn etag(identity: &Identity) -> String {
-    format!("\"{}-{}\"", identity.id.0, identity.history.version.0)
+fn etag_of(identity: &Identity) -> String {
+    etag(identity.id, identity.history.version)
 }
 
 /// Makes a JSON response.
@@ -353,7 +355,7 @@ pub(crate) fn closing(mut response: Response) -> Response {
 
 /// Adds the entity tag of an identity to a response.
 pub(super) fn tagged(mut response: Response, identity: &Identity) -> Response {
-    if let Ok(tag) = HeaderValue::from_str(&etag(identity)) {
+    if let Ok(tag) = HeaderValue::from_str(&etag_of(identity)) {
         response.headers_mut().insert(ETAG, tag);
     }
     response

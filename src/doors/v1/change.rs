@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::StatusCode;
 
 use super::call::{self, Call, closing, empty, json, tagged};
-use super::identities::{find, of};
+use super::identities::{find, find_row, of};
 use super::problem::{Kind, Problem};
 use super::query::Query;
 use super::shown::{shown, shown_with_seed};
@@ -217,6 +217,8 @@ pub(super) async fn unthrottle(State(api): State<Arc<V1>>, who: Who, request: Re
 }
 
 /// Delete an identity
+///
+/// By its id, this also deletes a row of the database that is no identity.
 #[utoipa::path(
     delete, path = "/v1/identities/{who}", operation_id = "delete_identity", tag = "identities",
     params(
@@ -228,8 +230,11 @@ pub(super) async fn unthrottle(State(api): State<Arc<V1>>, who: Who, request: Re
 pub(super) async fn delete(State(api): State<Arc<V1>>, who: Who, request: Request) -> Response {
     call::handle(&api, request, Capability::Delete, async |call, permit| {
         Query::of(&call.uri).end()?;
-        let identity = find(&api, &who).await?;
-        let (id, expected) = (identity.id, call.expected(&identity)?);
+        let (id, version, row) = match find_row(&api, &who).await? {
+            Ok(identity) => (identity.id, identity.history.version, None),
+            Err(row) => (row.id, row.version, Some(row)),
+        };
+        let expected = call.expected(id, version)?;
         if call.is_trial {
             return Ok(empty());
         }
@@ -242,10 +247,16 @@ pub(super) async fn delete(State(api): State<Arc<V1>>, who: Who, request: Reques
                 let confirmed = author.confirm().await;
                 confirmed.map_err(|denial| Problem::from(&denial))?;
                 let deleted = store.delete(id, expected).await?;
-                let principal = &deleted.ok_or(Kind::NotFound)?;
+                let deleted = deleted.ok_or(Kind::NotFound)?;
+                let principal = deleted.principal.as_ref();
                 let subject = Subject { id, principal };
-                let kind = audit::Kind::IdentityDeleted;
-                author.record(kind, subject, None).await?;
+                match row {
+                    Some(row) => author.record_row(subject, &row).await?,
+                    None => {
+                        let kind = audit::Kind::IdentityDeleted;
+                        author.record(kind, subject, None).await?;
+                    }
+                }
                 Ok::<_, Problem>(())
             },
         )
@@ -288,7 +299,7 @@ async fn apply(
     let mut tries = TRIES;
     loop {
         let identity = find(api, who).await?;
-        let expected = call.expected(&identity)?;
+        let expected = call.expected(identity.id, identity.history.version)?;
         let (mut change, kinds) = make(&identity, call.now)?;
         if call.is_trial {
             return is_free(api, &identity, &change).await.map(|()| identity);

@@ -18,7 +18,9 @@ use super::shown::shown;
 use super::state::V1;
 use super::types;
 use super::who::{Named, Who, named};
-use crate::auth::{self, Capability, Identity, IdentityId, PrincipalRef, Selection};
+use crate::auth::{
+    self, BadRow, Capability, Identity, IdentityId, PrincipalRef, Selection, StoreError,
+};
 
 /// The number of identities per read of an export.
 const PAGE: u32 = 1000;
@@ -150,6 +152,10 @@ async fn lines(
     responses(
         (status = 200, body = types::Identity, description = "The identity", headers(("ETag" = String, description = "Its version"))),
         (status = 304, description = "It has not changed"),
+        (
+            status = 409, body = types::Problem, content_type = "application/problem+json",
+            description = "The row of the database is no identity", headers(("ETag" = String, description = "Its version")),
+        ),
     ),
 )]
 pub(super) async fn read(State(api): State<Arc<V1>>, who: Who, request: Request) -> Response {
@@ -170,12 +176,26 @@ pub(super) async fn read(State(api): State<Arc<V1>>, who: Who, request: Request)
 /// Finds the identity that a path names by its id or as NAME@REALM.
 ///
 /// # Errors
-/// 404 if there is none; 400 if the path is ambiguous.
+/// 404 if there is none; 400 if the path is ambiguous; 409 if the row is no identity.
 pub(super) async fn find(api: &V1, who: &Who) -> Result<Arc<Identity>, Problem> {
+    find_row(api, who).await?.map_err(Problem::from)
+}
+
+/// Finds the identity that a path names, or the row that it names by its id and that is no identity.
+///
+/// # Errors
+/// Those of [`find`].
+pub(super) async fn find_row(
+    api: &V1,
+    who: &Who,
+) -> Result<Result<Arc<Identity>, BadRow>, Problem> {
     let (found, wanted) = match named(who)? {
         Named::Id(None) => (None, "with this id".to_owned()),
         Named::Id(Some(id)) => {
-            let found = api.store.identity_by_id(IdentityId(id)).await?;
+            let found = match api.store.identity_by_id(IdentityId(id)).await {
+                Err(StoreError::Row(row)) => return Ok(Err(row)),
+                found => found?,
+            };
             (found, format!("with the id {id}"))
         }
         Named::Principal(name, realm) => {
@@ -190,7 +210,7 @@ pub(super) async fn find(api: &V1, who: &Who) -> Result<Arc<Identity>, Problem> 
         }
     };
     let missing = || Problem::new(Kind::NotFound).detail(format!("There is no identity {wanted}."));
-    found.ok_or_else(missing)
+    found.map(Ok).ok_or_else(missing)
 }
 
 /// Returns the identity with a name and realm.

@@ -25,6 +25,7 @@ mod routes;
 mod shown;
 mod state;
 mod status;
+mod tag;
 mod terms;
 mod time;
 pub mod types;

@@ -2,10 +2,11 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 
+use super::tag::etag;
 use super::types::{self, FieldError};
-use crate::auth::{ChangeError, Denial, StoreError};
+use crate::auth::{BadRow, ChangeError, Denial, IdentityId, StoreError};
 use crate::doors::api::change::Unconfirmed;
 use crate::http::X_REQUEST_ID;
 use crate::telemetry::RequestRecord;
@@ -59,6 +60,7 @@ kinds! {
     Slow = "slow" 408 "The body came too slowly.",
     Taken = "name-taken" 409 "Another identity has that name in that realm.",
     SeedStillValid = "seed-still-valid" 409 "The seed before the current one is still valid.",
+    Unreadable = "unreadable-row" 409 "The row of the database is no identity.",
     Gone = "gone" 410 "The result of this request no longer exists.",
     Stale = "stale" 412 "The identity has changed since.",
     TooLarge = "too-large" 413 "The body is too large.",
@@ -83,6 +85,8 @@ pub(super) struct Problem {
     pub(super) errors: Vec<FieldError>,
     pub(super) retry_after: Option<u64>,
     pub(super) request_id: Option<String>,
+    /// The entity tag of a row that is no identity.
+    pub(super) tag: Option<String>,
 }
 
 impl Problem {
@@ -93,6 +97,7 @@ impl Problem {
             errors: Vec::new(),
             retry_after: None,
             request_id: None,
+            tag: None,
         }
     }
 
@@ -151,6 +156,9 @@ impl Problem {
         if let Some(secs) = self.retry_after {
             headers.insert(RETRY_AFTER, secs.into());
         }
+        if let Some(Ok(tag)) = self.tag.as_deref().map(HeaderValue::from_str) {
+            headers.insert(ETAG, tag);
+        }
         let id = self.request_id.as_deref().map(HeaderValue::from_str);
         if let Some(Ok(id)) = id {
             headers.insert(X_REQUEST_ID, id);
@@ -200,8 +208,30 @@ impl From<Unconfirmed> for Problem {
     }
 }
 
+/// The problem of a row that is no identity, because somebody has written it with SQL.
+impl From<BadRow> for Problem {
+    fn from(row: BadRow) -> Self {
+        let BadRow {
+            id: IdentityId(id),
+            version,
+            problem,
+        } = row;
+        let detail = format!(
+            "Row {id} of the table identity is no identity: {problem}. Correct it with SQL, or delete it with \
+             DELETE /v1/identities/{id}."
+        );
+        Self {
+            tag: Some(etag(IdentityId(id), version)),
+            ..Self::new(Kind::Unreadable).detail(detail)
+        }
+    }
+}
+
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
+        if let StoreError::Row(row) = error {
+            return row.into();
+        }
         tracing::error!(%error, door = "rest", "the database operation failed");
         match error {
             StoreError::Unknown => Unconfirmed::Unknown.into(),

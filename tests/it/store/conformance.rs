@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use realmgate::auth::{
     Administration, Change, ChangeError, ChangeLog, ChangesAfter, Condition, Counters, Created,
-    Creation, Identities, Identity, IdentityId, Imported, ImportedIdentity, Listing, NewIdentity,
-    Node, NodeId, Nodes, Once, Order, Parameters, Principal, REMEMBERED, RealmCount, RealmTotals,
-    Recall, Scope, Seed, Selection, Session, SessionId, SessionKind, Sessions, State, Step, Store,
-    Sweep, Terms, ThrottleRecord, UnixTime, UsageBatch, Use,
+    Creation, Deleted, Identities, Identity, IdentityId, Imported, ImportedIdentity, Listing,
+    NewIdentity, Node, NodeId, Nodes, Once, Order, Parameters, Principal, REMEMBERED, RealmCount,
+    RealmTotals, Recall, Scope, Seed, Selection, Session, SessionId, SessionKind, Sessions, State,
+    Step, Store, Sweep, Terms, ThrottleRecord, UnixTime, UsageBatch, Use,
 };
 use realmgate::store::{
     Backend, CacheOptions, Cached, Intent, KeySource, Options, Sealing, Server, open,
@@ -178,6 +178,11 @@ on_each! {
 
 fn principal(name: &str) -> Principal {
     Principal::new(name, "r", 128).unwrap()
+}
+
+fn deleted(name: &str) -> Option<Deleted> {
+    let principal = Some(principal(name));
+    Some(Deleted { principal })
 }
 
 fn new(name: &str) -> NewIdentity {
@@ -362,7 +367,7 @@ async fn deleted_identity_is_gone(scene: &Scene) {
     let store = scene.open().await;
     let id = store.create(new("a"), NOW).await.unwrap().id;
     assert!(store.use_step(id, Step(7), 1).await.unwrap());
-    assert_eq!(store.delete(id, None).await.unwrap(), Some(principal("a")));
+    assert_eq!(store.delete(id, None).await.unwrap(), deleted("a"));
     assert_eq!(store.delete(id, None).await.unwrap(), None);
     let again = store.create(new("a"), NOW).await.unwrap();
     assert!(again.id > id);
@@ -388,8 +393,8 @@ async fn version_rises_with_each_change_and_stale_ones_are_rejected(scene: &Scen
     assert!(matches!(stale, Err(ChangeError::Stale)), "{stale:?}");
     let here = store.identity_by_id(first.id).await.unwrap().unwrap();
     assert_eq!(here.history.version, second);
-    let deleted = store.delete(first.id, Some(second)).await.unwrap();
-    assert_eq!(deleted, Some(principal("a")));
+    let gone = store.delete(first.id, Some(second)).await.unwrap();
+    assert_eq!(gone, deleted("a"));
     let gone = store
         .update(first.id, expecting(second), NOW)
         .await

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::cluster::status;
 use crate::harness::postgres::sql_in;
-use crate::harness::{Caller, Gate, get, realmgate, stderr, stdout, until};
+use crate::harness::{Caller, Gate, Reply, get, raw, realmgate, stderr, stdout, until};
 use crate::page::browser::{ADMIN, Browser};
 
 /// Runs statements that constraints forbid now.
@@ -17,6 +17,7 @@ fn sql(gate: &Gate, is_file: bool, statements: &str) {
             &gate.config(),
             &format!(
                 "ALTER TABLE identity DROP CONSTRAINT IF EXISTS identity_name,
+                    DROP CONSTRAINT IF EXISTS identity_realm,
                     DROP CONSTRAINT IF EXISTS identity_algorithm_check; {statements}"
             ),
         );
@@ -193,6 +194,134 @@ fn rows_that_are_no_identities_are_named_and_hide_no_others() {
             "{said}"
         );
     }
+}
+
+#[test]
+fn rows_that_are_no_identities_can_be_deleted() {
+    if !crate::harness::postgres::is_store() {
+        delete_rows(Gate::start, true);
+    }
+}
+
+#[test]
+fn rows_that_are_no_identities_can_be_deleted_on_postgres() {
+    delete_rows(Gate::start_on_postgres, false);
+}
+
+fn delete_rows(start: impl Fn(&str) -> Gate, is_file: bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.log");
+    let gate = start(&format!("{ADMIN}[audit]\nfile = \"{}\"\n", log.display()));
+    let admin = gate.register("root", "ungleich-admin");
+    let names = ["garbled", "spaced", "foreign", "kept", "listed"];
+    for name in names {
+        gate.register(name, "payments");
+    }
+    let ids = names.map(|name| number(&gate, name));
+    let [garbled, spaced, foreign, kept, listed] = ids;
+    // PostgreSQL stores no text that is not UTF-8.
+    let text = if is_file {
+        "CAST(x'62ff' AS TEXT)"
+    } else {
+        "' b'"
+    };
+    sql(
+        &gate,
+        is_file,
+        &format!(
+            "UPDATE identity SET algorithm = 'none' WHERE id IN ({garbled}, {kept});
+            UPDATE identity SET name = ' spaced' WHERE id IN ({spaced});
+            UPDATE identity SET name = {text}, realm = {text} WHERE id = {foreign};
+            UPDATE identity SET name = ' listed' WHERE id = {listed};"
+        ),
+    );
+    let ask = |method: &str, id: i64, fields: &str| {
+        let fields = format!("{}{fields}", admin.fields());
+        let request = format!(
+            "{method} /v1/identities/{id} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}\r\n"
+        );
+        raw(gate.service, request.as_bytes())
+    };
+    let is_bad = |reply: &Reply, id: i64| {
+        let problem: Value = serde_json::from_str(&reply.content()).unwrap();
+        assert_eq!(reply.status, 409, "{problem}");
+        assert_eq!(problem["type"], "urn:realmgate:problem:unreadable-row");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(
+            detail.starts_with(&format!("Row {id} of the table")),
+            "{detail}"
+        );
+    };
+    for id in [garbled, spaced, foreign] {
+        let reply = ask("GET", id, "");
+        is_bad(&reply, id);
+        let tag = reply.field("ETag").unwrap();
+        assert_eq!(tag, format!("\"{id}-2\""));
+        // As for identities: not if somebody has changed it meanwhile.
+        let stale = format!("If-Match: \"{id}-1\"\r\n");
+        assert_eq!(ask("DELETE", id, &stale).status, 412);
+        let matching = format!("If-Match: {tag}\r\n");
+        assert_eq!(ask("DELETE", id, &matching).status, 204);
+        assert_eq!(ask("DELETE", id, "").status, 404);
+        assert_eq!(ask("GET", id, "").status, 404);
+    }
+    // By its name, the response says which row it is.
+    let by_name = "/v1/identities/kept@payments";
+    is_bad(&get(gate.service, by_name, &admin.fields()), kept);
+    let deleted = gate.run(&["identity", "delete", "kept@payments"]);
+    assert!(deleted.status.success(), "{}", stderr(&deleted));
+    // On the page, with a fresh token.
+    let mut browser = Browser::log_in(&gate, &admin);
+    let page = browser.read("/identities");
+    let path = format!("/identities/{listed}/delete");
+    assert!(page.contains(&format!("href=\"{path}\"")), "{page}");
+    let page = browser.get(&format!("/identities/{listed}"));
+    assert_eq!(page.status, 409);
+    assert!(page.body.contains("no identity"), "{}", page.body);
+    let version = browser.version(&path);
+    let wrong = [("version", &*version), ("token", "000000")];
+    let reply = browser.post(&path, &wrong);
+    assert_eq!(reply.status, 422);
+    assert!(
+        reply.body.contains("not your current token"),
+        "{}",
+        reply.body
+    );
+    let fields = [("version", &*version), ("token", &*admin.token_of(1))];
+    let reply = browser.post(&path, &fields);
+    assert_eq!(reply.field("Location"), Some("/identities?done=deleted"));
+    // All of it is in the audit log, and in the change log, which every process can read.
+    let lines = fs::read_to_string(&log).unwrap();
+    let lines = lines.lines().map(|it| serde_json::from_str(it).unwrap());
+    let deleted: Vec<Value> = lines
+        .filter(|it: &Value| it["event"] == "identity_deleted")
+        .collect();
+    let deleted_ids = deleted.iter().map(|it| it["id"].as_i64().unwrap());
+    assert_eq!(
+        deleted_ids.collect::<Vec<_>>(),
+        [garbled, spaced, foreign, kept, listed]
+    );
+    assert_eq!(deleted[0]["subject"]["name"], "garbled");
+    assert!(deleted[1]["subject"].is_null(), "{}", deleted[1]);
+    let detail = deleted[2]["detail"].as_str().unwrap();
+    assert!(
+        detail.starts_with(&format!("row {foreign} was no identity: ")),
+        "{detail}"
+    );
+    let left = gate.run(&["identity", "list"]);
+    assert_eq!(stdout(&left).lines().count(), 1, "{left:?}");
+    let svc = gate.register("svc", "payments");
+    until("changes are still seen", || status(&gate, &svc) == 200);
+    let output = gate.run(&["identity", "disable", "svc@payments"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    until("another process has disabled it", || {
+        status(&gate, &svc) != 200
+    });
+    assert!(
+        !gate.log().contains("the change log cannot be read"),
+        "{}",
+        gate.log()
+    );
 }
 
 #[test]

@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 use async_trait::async_trait;
 use realmgate_core::{
     Administration, Change, ChangeError, ChangeLog, Changed, ChangesAfter, Condition, Created,
-    Creation, Identity, IdentityId, Imported, ImportedIdentity, Listing, NewIdentity, Page,
-    Principal, RealmCount, RealmTotals, Rows, Selection, StoreError, Tally, UnixTime, Version,
+    Creation, Deleted, Identity, IdentityId, Imported, ImportedIdentity, Listing, NewIdentity,
+    Page, Principal, RealmCount, RealmTotals, Rows, Selection, StoreError, Tally, UnixTime,
+    Version,
 };
 
 use super::Cached;
@@ -98,9 +99,9 @@ impl Administration for Cached {
         &self,
         id: IdentityId,
         expected: Option<Version>,
-    ) -> Result<Option<Principal>, ChangeError> {
+    ) -> Result<Option<Deleted>, ChangeError> {
         let deleted = self.inner.database.delete(id, expected).await?;
-        if let Some(principal) = &deleted {
+        if let Some(principal) = deleted.as_ref().and_then(|it| it.principal.as_ref()) {
             self.inner.forget(principal);
         }
         Ok(deleted)

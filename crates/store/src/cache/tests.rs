@@ -365,7 +365,8 @@ async fn change_and_deletion_return_the_principal_at_that_time() {
             (principal(was), &principal(is))
         );
     }
-    assert_eq!(store.delete(id, None).await.unwrap(), Some(principal("c")));
+    let deleted = store.delete(id, None).await.unwrap().unwrap();
+    assert_eq!(deleted.principal, Some(principal("c")));
     assert_eq!(store.delete(id, None).await.unwrap(), None);
     assert!(store.update(id, rename("d"), NOW).await.unwrap().is_none());
 }

@@ -11,10 +11,11 @@ use tokio_postgres::types::{ToSql, Type};
 use super::fault::{Fault, no_change};
 use super::log::LAST;
 use super::query::Postgres;
-use super::rows::{TABLES, identity, key_id};
+use super::rows::{TABLES, entry, key_id};
 use super::tail::PostgresTail;
 use super::transaction::Lock;
 use crate::database::{Changes, Database, Loaded, Seq, Tail};
+use crate::listing::Entry;
 use crate::metrics::{DatabaseCounts, PoolMetrics};
 use crate::record::COLUMNS;
 use crate::record::principal;
@@ -63,13 +64,13 @@ impl Database for Postgres {
                 return Err(Fault::Connection("the server is a standby".into()));
             }
             let is_there = row.try_get::<_, Option<i64>>(0)?.is_some();
-            let found = is_there.then(|| identity(row, &self.ring)).transpose()?;
-            Ok(Loaded {
-                identity: found.map(Arc::new),
-                as_of: Seq(row.try_get(22)?),
-            })
+            let found = is_there.then(|| entry(row, &self.ring)).transpose()?;
+            let as_of = Seq(row.try_get(22)?);
+            Ok((found, as_of))
         };
-        Ok(read()?)
+        let (found, as_of): (Option<Entry>, Seq) = read()?;
+        let identity = found.transpose().map_err(StoreError::Row)?;
+        Ok(Loaded { identity, as_of })
     }
 
     async fn changes(&self, after: Seq, limit: u32) -> Result<Changes, StoreError> {

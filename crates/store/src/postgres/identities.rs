@@ -10,15 +10,15 @@ use super::fault::Fault;
 use super::insert::{RESERVE, add, made_before, take, taken};
 use super::log::trim;
 use super::query::Postgres;
-use super::rows::{TABLES, current_key, entry, find_by_id, identity};
+use super::rows::{TABLES, current_key, entry, find_by_id};
 use super::spent;
 use super::transaction::{Lock, Writing};
 use crate::listing;
 use crate::record::{COLUMNS, Revision, inserted, principal, sql_time};
 use realmgate_core::{
-    Administration, Change, ChangeError, Changed, Condition, Created, Creation, Identity,
-    IdentityId, Imported, ImportedIdentity, Listing, NewIdentity, Page, Principal, REMEMBERED,
-    RealmCount, RealmTotals, Rows, Selection, State, StoreError, Tally, UnixTime, Version,
+    Administration, Change, ChangeError, Changed, Condition, Created, Creation, Deleted, Identity,
+    IdentityId, Imported, ImportedIdentity, Listing, NewIdentity, Page, REMEMBERED, RealmCount,
+    RealmTotals, Rows, Selection, State, StoreError, Tally, UnixTime, Version,
 };
 
 #[async_trait]
@@ -26,8 +26,8 @@ impl Administration for Postgres {
     async fn identity_by_id(&self, id: IdentityId) -> Result<Option<Arc<Identity>>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE i.id = $1");
         let rows = self.read(&sql, &[(&id.0, Type::INT8)]).await?;
-        let found = rows.first().map(|row| identity(row, &self.ring));
-        Ok(found.transpose()?.map(Arc::new))
+        let found = rows.first().map(|row| entry(row, &self.ring)).transpose()?;
+        found.transpose().map_err(StoreError::Row)
     }
 
     async fn identities(
@@ -236,7 +236,7 @@ impl Administration for Postgres {
         &self,
         id: IdentityId,
         expected: Option<Version>,
-    ) -> Result<Option<Principal>, ChangeError> {
+    ) -> Result<Option<Deleted>, ChangeError> {
         let work = async {
             let writing = self.begin(Lock::Identities).await?;
             let sql = "DELETE FROM @.identity WHERE id = $1 RETURNING name, realm, revision";
@@ -248,10 +248,10 @@ impl Administration for Postgres {
                 // The transaction is rolled back.
                 return Err(Fault::Stale);
             }
-            let principal = principal(row.try_get(0)?, row.try_get(1)?)?;
+            let principal = principal(row.try_get(0)?, row.try_get(1)?).ok();
             trim(&writing).await?;
             writing.commit().await?;
-            Ok(Some(principal))
+            Ok(Some(Deleted { principal }))
         };
         self.written(work).await
     }

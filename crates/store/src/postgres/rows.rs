@@ -11,7 +11,7 @@ use crate::key_ring::KeyRing;
 use crate::listing::Entry;
 use crate::record::{COLUMNS, Record, RecordError, key_to_seal};
 use crate::seal::{KeyId, SealingKey};
-use realmgate_core::{BadRow, Identity, IdentityId};
+use realmgate_core::{BadRow, Identity, IdentityId, Version};
 
 /// The tables that contain the columns.
 pub(super) const TABLES: &str = "@.identity i LEFT JOIN @.identity_use u ON u.identity = i.id";
@@ -51,6 +51,7 @@ pub(super) fn entry(row: &Row, ring: &KeyRing) -> Result<Entry, Fault> {
         Ok(identity) => Ok(Ok(Arc::new(identity))),
         Err(Fault::Record(error)) => Ok(Err(BadRow {
             id: IdentityId(row.try_get(0)?),
+            version: Version(row.try_get(19)?),
             problem: error.to_string().into(),
         })),
         Err(fault) => Err(fault),

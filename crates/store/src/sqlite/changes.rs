@@ -111,8 +111,7 @@ pub(super) fn changes_since(
         .prepare_cached("SELECT name, realm, seq FROM change WHERE seq > ?1 ORDER BY seq LIMIT ?2")?
         .query_map((seen.0, limit), |row| {
             // A name that is not valid, written with another program, is not in the cache.
-            let who = principal(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?).ok();
-            Ok((who, Seq(row.get(2)?)))
+            Ok((principal(row)?, Seq(row.get(2)?)))
         })?
         .collect::<Result<Vec<_>, _>>()?;
     let is_part = entries.len() == limit as usize;

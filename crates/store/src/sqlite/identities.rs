@@ -8,22 +8,24 @@ use rusqlite::{OptionalExtension, Row, ToSql};
 use super::insert::{add, before, is_taken, is_there};
 use super::lists;
 use super::query::Sqlite;
-use super::rows::{TABLES, conversion, current_key, entry, find, find_by_id, principal};
+use super::rows::{
+    TABLES, conversion, current_key, entry, find, find_by_id, find_entry_by_id, principal,
+};
 use super::spent;
 use crate::listing;
 use crate::record::{COLUMNS, Revision, inserted, sql_time};
 use realmgate_core::{
-    Administration, Change, ChangeError, Changed, Condition, Created, Creation, Identity,
-    IdentityId, Imported, ImportedIdentity, Listing, NewIdentity, Page, Principal, REMEMBERED,
-    RealmCount, RealmTotals, Rows, Selection, State, StoreError, Tally, UnixTime, Version,
+    Administration, Change, ChangeError, Changed, Condition, Created, Creation, Deleted, Identity,
+    IdentityId, Imported, ImportedIdentity, Listing, NewIdentity, Page, REMEMBERED, RealmCount,
+    RealmTotals, Rows, Selection, State, StoreError, Tally, UnixTime, Version,
 };
 
 #[async_trait]
 impl Administration for Sqlite {
     async fn identity_by_id(&self, id: IdentityId) -> Result<Option<Arc<Identity>>, StoreError> {
         let ring = Arc::clone(&self.ring);
-        self.read(move |connection| Ok(find_by_id(connection, &ring, id)?.map(Arc::new)))
-            .await
+        let found = self.read(move |connection| find_entry_by_id(connection, &ring, id));
+        found.await?.transpose().map_err(StoreError::Row)
     }
 
     async fn identities(
@@ -244,15 +246,12 @@ impl Administration for Sqlite {
         &self,
         id: IdentityId,
         expected: Option<Version>,
-    ) -> Result<Option<Principal>, ChangeError> {
+    ) -> Result<Option<Deleted>, ChangeError> {
         self.write(move |transaction| {
             let mut find = transaction
                 .prepare_cached("SELECT name, realm, revision FROM identity WHERE id = ?1")?;
-            let read = |row: &Row<'_>| {
-                let who = principal(&row.get::<_, String>(0)?, &row.get::<_, String>(1)?)?;
-                Ok((who, Version(row.get(2)?)))
-            };
-            let Some((who, version)) = find.query_row((id.0,), read).optional()? else {
+            let read = |row: &Row<'_>| Ok((principal(row)?, Version(row.get(2)?)));
+            let Some((principal, version)) = find.query_row((id.0,), read).optional()? else {
                 return Ok(Ok(None));
             };
             if expected.is_some_and(|expected| expected != version) {
@@ -261,7 +260,7 @@ impl Administration for Sqlite {
             transaction
                 .prepare_cached("DELETE FROM identity WHERE id = ?1")?
                 .execute((id.0,))?;
-            Ok(Ok(Some(who)))
+            Ok(Ok(Some(Deleted { principal })))
         })
         .await?
     }
@@ -272,15 +271,21 @@ impl Administration for Sqlite {
             connection
                 .prepare_cached(
                     "SELECT realm, identities, disabled FROM realm_count WHERE realm > ?1
-                        ORDER BY realm LIMIT ?2",
+                        ORDER BY realm",
                 )?
-                .query_map((after, limit), |row| {
-                    Ok(RealmCount {
-                        realm: row.get::<_, String>(0)?.into(),
+                .query_map((after,), |row| {
+                    // A realm that is not UTF-8, written with another program, has no identities.
+                    let Ok(realm) = row.get_ref(0)?.as_str() else {
+                        return Ok(None);
+                    };
+                    Ok(Some(RealmCount {
+                        realm: realm.into(),
                         identities: row.get::<_, i64>(1)?.unsigned_abs(),
                         disabled: row.get::<_, i64>(2)?.unsigned_abs(),
-                    })
+                    }))
                 })?
+                .filter_map(Result::transpose)
+                .take(limit as usize)
                 .collect()
         })
         .await

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::changes::last_seq;
 use super::pool::{database, interact, pool_error};
-use super::rows::find;
+use super::rows::find_entry;
 use crate::database::Loaded;
 use crate::key_ring::KeyRing;
 use realmgate_core::{Principal, StoreError};
@@ -155,13 +155,10 @@ fn read(connection: &mut Connection, ring: &KeyRing, some: Vec<Waiting>) {
         Err(error) => return reply(some, &database(&error)),
     };
     for Waiting { who, reply } in some {
-        let identity = find(&snapshot, ring, who.as_ref());
-        let loaded = identity.map(|identity| Loaded {
-            identity: identity.map(Arc::new),
-            as_of,
-        });
+        let found = find_entry(&snapshot, ring, who.as_ref()).map_err(|error| database(&error));
+        let identity = found.and_then(|entry| entry.transpose().map_err(StoreError::Row));
         // The caller may have gone.
-        let _ = reply.send(loaded.map_err(|error| database(&error)));
+        let _ = reply.send(identity.map(|identity| Loaded { identity, as_of }));
     }
 }
 

@@ -8,20 +8,46 @@ use crate::key_ring::KeyRing;
 use crate::listing::Entry;
 use crate::record::{self, COLUMNS, Record, key_to_seal};
 use crate::seal::{KeyId, SealingKey};
-use realmgate_core::{BadRow, Identity, IdentityId, Principal, PrincipalRef};
+use realmgate_core::{BadRow, Identity, IdentityId, Principal, PrincipalRef, Version};
 
 /// The tables that contain the columns.
 pub(super) const TABLES: &str = "identity i LEFT JOIN identity_use u ON u.identity = i.id";
+
+static BY_PRINCIPAL: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {COLUMNS} FROM {TABLES} WHERE realm = ?1 AND name = ?2"));
+
+/// Finds a row that may be no identity.
+pub(super) fn find_entry(
+    connection: &Connection,
+    ring: &KeyRing,
+    who: PrincipalRef<'_>,
+) -> rusqlite::Result<Option<Entry>> {
+    connection
+        .prepare_cached(&BY_PRINCIPAL)?
+        .query_row((who.realm(), who.name()), |row| entry(row, ring))
+        .optional()
+}
+
+/// Finds a row that may be no identity.
+pub(super) fn find_entry_by_id(
+    connection: &Connection,
+    ring: &KeyRing,
+    id: IdentityId,
+) -> rusqlite::Result<Option<Entry>> {
+    let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE i.id = ?1");
+    connection
+        .prepare_cached(&sql)?
+        .query_row((id.0,), |row| entry(row, ring))
+        .optional()
+}
 
 pub(super) fn find(
     connection: &Connection,
     ring: &KeyRing,
     who: PrincipalRef<'_>,
 ) -> rusqlite::Result<Option<Identity>> {
-    static SQL: LazyLock<String> =
-        LazyLock::new(|| format!("SELECT {COLUMNS} FROM {TABLES} WHERE realm = ?1 AND name = ?2"));
     connection
-        .prepare_cached(&SQL)?
+        .prepare_cached(&BY_PRINCIPAL)?
         .query_row((who.realm(), who.name()), |row| identity(row, ring))
         .optional()
 }
@@ -78,6 +104,7 @@ pub(super) fn entry(row: &Row<'_>, ring: &KeyRing) -> rusqlite::Result<Entry> {
             };
             Ok(Err(BadRow {
                 id: IdentityId(row.get(0)?),
+                version: Version(row.get(19)?),
                 problem: problem.into(),
             }))
         },
@@ -85,8 +112,12 @@ pub(super) fn entry(row: &Row<'_>, ring: &KeyRing) -> rusqlite::Result<Entry> {
     )
 }
 
-pub(super) fn principal(name: &str, realm: &str) -> rusqlite::Result<Principal> {
-    record::principal(name, realm).map_err(conversion)
+/// Reads a name and a realm, the first two columns; `None` if no identity can have them, because
+/// somebody has written them with SQL.
+pub(super) fn principal(row: &Row<'_>) -> rusqlite::Result<Option<Principal>> {
+    let (name, realm) = (row.get_ref(0)?.as_str(), row.get_ref(1)?.as_str());
+    let both = name.ok().zip(realm.ok());
+    Ok(both.and_then(|(name, realm)| record::principal(name, realm).ok()))
 }
 
 /// Reads a row count.

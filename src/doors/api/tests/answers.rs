@@ -4,7 +4,7 @@ use http::header::{LOCATION, RETRY_AFTER};
 use super::*;
 use crate::auth::{
     Administration, Change, ChangeError, Changed, Counters, Denial, Identities, Identity,
-    IdentityId, ImportedIdentity, Principal, PrincipalRef, Recall, Sessions, StoreError,
+    IdentityId, ImportedIdentity, PrincipalRef, Recall, Sessions, StoreError,
 };
 use crate::auth::{Step, Throttled, UsageBatch};
 use crate::doors::api::caller;
@@ -192,7 +192,7 @@ impl Administration for Silent {
         &self,
         _: IdentityId,
         _: Option<crate::auth::Version>,
-    ) -> Result<Option<Principal>, ChangeError> {
+    ) -> Result<Option<crate::auth::Deleted>, ChangeError> {
         Err(StoreError::Timeout.into())
     }
 
