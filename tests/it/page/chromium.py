@@ -97,6 +97,22 @@ class Tab:
         self.js("window.isOld = true; { const form = document.querySelector(%s); %s form.requestSubmit(); }" % (json.dumps(selector), fill))
         self.until("the page after " + selector, "!window.isOld && document.readyState === 'complete'")
 
+    def whole(self):
+        """Makes the window as high as the page, and waits until the browser has laid it out and painted it."""
+        # A tab in the background draws nothing.
+        self.call("Page.bringToFront")
+        # The window changes some time after the answer. It must not change between the measurement of an element
+        # and the screenshot of it.
+        for height in (844, 4000):
+            self.call("Emulation.setDeviceMetricsOverride", width=1280, height=height, deviceScaleFactor=1, mobile=False)
+            self.until("a window of 1280 by %d" % height, "innerWidth === 1280 && innerHeight === %d && document.visibilityState === 'visible'" % height)
+        self.js("document.fonts.ready.then(() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))).then(() => 0)")
+        assert self.js("scrollX === 0 && scrollY === 0 && document.documentElement.scrollHeight <= innerHeight")
+
+    def box(self, selector):
+        """Returns the place of an element in the window."""
+        return self.js("{ const it = document.querySelector(%s).getBoundingClientRect(); [it.x, it.y, it.width, it.height] }" % json.dumps(selector))
+
     def text(self):
         return self.js("document.body.innerText")
 
@@ -258,9 +274,14 @@ def tour(browser, axe, folder, origin, node, name, seed):
     looks.at("shown")
     assert passes(node, "billing", "payments", made)
     # For the test to decode.
-    box = tab.js("{ const it = document.querySelector('.qr').getBoundingClientRect(); [it.x, it.y, it.width, it.height] }")
+    tab.whole()
+    box = tab.box(".qr")
     clip = {"x": box[0], "y": box[1], "width": box[2], "height": box[3], "scale": 2}
-    shot = tab.call("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)["data"]
+    shot = tab.call("Page.captureScreenshot", format="png", clip=clip)["data"]
+    with open(os.path.join(folder, "shown-qr.png"), "wb") as file:
+        file.write(base64.b64decode(shot))
+    assert tab.box(".qr") == box, (tab.box(".qr"), box)
+    tab.call("Emulation.clearDeviceMetricsOverride")
     # Decoded in an empty tab, since the page itself may load no image from elsewhere.
     qr = browser.tab().js(
         "(async () => { const image = new Image(); image.src = 'data:image/png;base64,%s'; await image.decode();"

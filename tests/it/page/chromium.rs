@@ -22,6 +22,12 @@ fn read(picture: &Value) -> String {
             }
         });
     let grids = image.detect_grids();
+    let height = pixels.len() / width;
+    assert_eq!(
+        grids.len(),
+        1,
+        "QR codes in the screenshot of {width} by {height}"
+    );
     grids[0].decode().unwrap().1
 }
 
