@@ -11,7 +11,7 @@ use std::process::Command;
 
 use crate::harness::postgres::{is_store, sql_in};
 use crate::harness::{Caller, Gate, Upstream, get, raw, stderr, stdout, until};
-use browser::{ADMIN, Browser};
+use browser::{ADMIN, Browser, link};
 
 #[test]
 fn token_of_an_administrator_logs_in_once() {
@@ -414,6 +414,58 @@ fn admin_page_off_loopback_needs_tls() {
         let (succeeds, error) = check(admin);
         assert_eq!(succeeds, is_right, "{admin}: {error}");
     }
+}
+
+#[test]
+fn audit_log_is_paged_there_and_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("audit.log");
+    let gate = Gate::start(&format!("{ADMIN}[audit]\nfile = \"{}\"\n", log.display()));
+    let admin = gate.register("root", "ungleich-admin");
+    let mut browser = Browser::log_in(&gate, &admin);
+    let create = |browser: &mut Browser<'_>, names: &[String]| {
+        let names = names.join("\n");
+        let fields = [("realm", "payments"), ("list", &*names)];
+        let reply = browser.post("/identities/bulk", &fields);
+        assert!(reply.body.contains(" created"), "{}", reply.body);
+    };
+    let names: Vec<_> = (0..120).map(|n| format!("svc-{n:03}")).collect();
+    create(&mut browser, &names);
+    // The lines of a page: the names that they are about.
+    let lines = |page: &str| -> Vec<String> {
+        let lines = page.split("<td class=\"word\">").skip(1);
+        let name = |line: &str| {
+            let (_, name) = line.split_once("<bdi>").unwrap();
+            name.split('<').next().unwrap().to_owned()
+        };
+        lines.map(name).collect()
+    };
+    let of = |range: std::ops::Range<usize>| -> Vec<String> {
+        names.get(range).unwrap().iter().rev().cloned().collect()
+    };
+    let mut page = browser.read("/audit?event=identity_created&principal=&until=2100-01-01");
+    assert_eq!(lines(&page), of(70..120));
+    // The newest lines have no newer ones.
+    assert_eq!(link(&page, "prev"), None);
+    assert!(!page.contains("Newest lines"), "{page}");
+    for expected in [of(20..70), [of(0..20), vec!["root".to_owned()]].concat()] {
+        page = browser.read(&link(&page, "next").unwrap());
+        assert_eq!(lines(&page), expected);
+        assert!(page.contains(">Newer lines</a>"), "{page}");
+    }
+    assert_eq!(link(&page, "next"), None);
+    // Back again, with the same filter, while new lines come.
+    create(&mut browser, &["later".to_owned()]);
+    page = browser.read(&link(&page, "prev").unwrap());
+    assert_eq!(lines(&page), of(20..70));
+    let newest = link(&page, "prev").unwrap();
+    for kept in ["event=identity_created", "until=2100-01-01"] {
+        assert!(newest.contains(kept), "{newest}");
+    }
+    page = browser.read(&newest);
+    let later = vec!["later".to_owned()];
+    assert_eq!(lines(&page), [later, of(71..120)].concat());
+    assert_eq!(link(&page, "prev"), None);
 }
 
 #[test]
