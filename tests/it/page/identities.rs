@@ -629,6 +629,42 @@ fn control_characters_that_sql_has_written_are_shown_by_their_numbers() {
 }
 
 #[test]
+fn control_characters_in_an_address_are_shown_by_their_numbers() {
+    let gate = Gate::start(ADMIN);
+    let admin = gate.register("root", "ungleich-admin");
+    let mut browser = Browser::log_in(&gate, &admin);
+    let odd = "a%07b%1B%C2%9B";
+    for (path, fields) in [
+        ("/identities", &["name", "realm"][..]),
+        ("/identities", &["state", "condition", "sort"]),
+        ("/audit", &["principal"]),
+        ("/audit", &["since", "until", "event", "reason"]),
+        ("/routes", &["method", "url", "as", "from"]),
+    ] {
+        let query = fields.iter().map(|field| format!("{field}={odd}"));
+        let query = query.collect::<Vec<_>>().join("&");
+        let page = browser.get(&format!("{path}?{query}")).body;
+        let is_raw = |it: char| it.is_control() && it != '\n';
+        assert!(!page.contains(is_raw), "{path}: {page}");
+        let chosen = ["state", "condition", "sort", "event", "reason"];
+        for field in fields.iter().filter(|it| !chosen.contains(it)) {
+            assert_eq!(
+                value(&page, field),
+                "aU+0007bU+001BU+009B",
+                "{path} {field}"
+            );
+        }
+    }
+    // The search and the links of the page still mean what the address says.
+    gate.register("svc", "payments");
+    let name = "a\u{7}b\u{1b}\u{9b}";
+    let write = format!("UPDATE identity SET name = '{name}' WHERE name = 'svc' RETURNING 1");
+    assert_eq!(gate.number(&write), 1);
+    let page = browser.read(&format!("/identities?name={odd}"));
+    assert!(page.contains(&format!("name={odd}")), "{page}");
+}
+
+#[test]
 fn login_after_a_session_has_ended_returns_to_the_form() {
     let gate = Gate::start(ADMIN);
     let admin = gate.register("root", "ungleich-admin");
