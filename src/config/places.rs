@@ -76,7 +76,9 @@ impl Places {
             .map(|(name, start)| (name.into(), at(start)))
             .collect();
         let (Table(gateway), Table(service)) = (&raw.gateway, &raw.service);
+        let include = raw.include.first();
         let keys = [
+            ("include", include.map(|item| item.span().start)),
             ("service.trusted_proxies", start(&service.trusted_proxies)),
             ("gateway.serve_api", start(&gateway.serve_api)),
             ("gateway.health_path", start(&gateway.health_path)),

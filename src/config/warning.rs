@@ -44,11 +44,23 @@ impl Config {
             .chain(of_routes(&self.routes))
             .map(of_route);
         of_trust(self)
+            .chain(self.no_routes_warning())
             .chain(of_no_proxy(self))
             .chain(of_unused(self))
             .chain(of_routes)
             .chain(self.observed_warnings())
             .collect()
+    }
+
+    /// Returns a warning if files are included and there is no route: perhaps the files were lost.
+    pub fn no_routes_warning(&self) -> Option<Warning> {
+        let place = self.places.key("include")?;
+        self.routes.is_empty().then(|| Warning {
+            place: Some(place),
+            text: "include: no file has a route, so forward-auth allows every authenticated principal; add a route, or \
+                   delete include if this is intended"
+                .to_owned(),
+        })
     }
 
     /// Returns warnings about the certificates of listeners, upstreams and CAs: one per file with

@@ -143,12 +143,12 @@ fn is_no_file(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|it| !it.is_file())
 }
 
-/// Logs a warning for each certificate that is not valid now or will soon expire, and for each route
-/// that only observes.
+/// Logs a warning for each certificate that is not valid now or will soon expire, for each route that
+/// only observes, and if the included files have no route.
 pub(super) fn warn(config: &Config) {
     let certificates = config.certificate_warnings(SystemTime::now());
-    let observed = config.observed_warnings().map(|it| it.to_string());
-    for warning in observed.chain(certificates) {
+    let routes = config.observed_warnings().chain(config.no_routes_warning());
+    for warning in routes.map(|it| it.to_string()).chain(certificates) {
         tracing::warn!("{warning}");
     }
 }

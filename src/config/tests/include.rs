@@ -439,3 +439,34 @@ fn files_that_were_read_are_named_even_after_a_mistake() {
     folder.write("realmgate.toml", "");
     assert_ne!(inputs.current(), inputs);
 }
+
+#[test]
+fn files_without_any_route_are_warned_of() {
+    let folder = Folder::new("# Files.\ninclude = ['routes.d/*.toml']\n");
+    fs::create_dir(folder.path("routes.d")).unwrap();
+    let warnings = || {
+        let warnings = folder.load().warnings().into_iter();
+        let warnings = warnings.map(|it| it.to_string());
+        warnings.collect::<Vec<_>>()
+    };
+    let main = folder.path("realmgate.toml");
+    let expected = format!(
+        "{}:2: include: no file has a route, so forward-auth allows every authenticated principal; add a route, or \
+         delete include if this is intended",
+        main.display()
+    );
+    assert_eq!(warnings(), [&*expected]);
+    folder.write("routes.d/web.toml", WEB);
+    assert_eq!(warnings(), [&*expected]);
+    folder.write("routes.d/routes.toml", &route("all", ""));
+    assert_eq!(warnings(), [""; 0]);
+    folder.write("routes.d/routes.toml", "");
+    folder.write(
+        "realmgate.toml",
+        &format!("include = ['routes.d/*.toml']\n{}", route("all", "")),
+    );
+    assert_eq!(warnings(), [""; 0]);
+    // Somebody who includes nothing has chosen to have no routes.
+    folder.write("realmgate.toml", "");
+    assert_eq!(warnings(), [""; 0]);
+}

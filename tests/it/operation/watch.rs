@@ -101,6 +101,11 @@ fn included_files_may_change_appear_and_go() {
     fs::remove_file(included.join("new.toml")).unwrap();
     until("the file that is gone", || !is_there(&gate, "/c"));
     assert!(is_there(&gate, "/b"));
+    let warning = "no file has a route, so forward-auth allows every authenticated principal";
+    assert!(!gate.log().contains(warning));
+    fs::remove_file(included.join("a.toml")).unwrap();
+    until("the warning", || gate.log().contains(warning));
+    assert!(!is_there(&gate, "/b"));
 }
 
 /// Other programs may write files beside the included ones all the time.
