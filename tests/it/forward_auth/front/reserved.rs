@@ -8,7 +8,7 @@ use realmgate::http::reserved::{FAMILIES, METHOD_OVERRIDES, removed};
 
 use super::{Program, Rig};
 use crate::harness::frames::{self, Field, request};
-use crate::harness::{Reply, field, get};
+use crate::harness::{Reply, field, get, raw};
 use crate::proxy::reserved::spellings;
 
 /// The value that a client sends in each header that must not arrive.
@@ -73,15 +73,16 @@ pub(super) fn headers_that_the_front_proxy_sets_are_true(program: Program) {
     let planted = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: admin.example\r\n\
         X-Forwarded-Port: 1\r\nX-Real-IP: 6.6.6.6\r\nX-Request-Id: planted-00000001\r\n";
     let good = rig.billing.fields();
-    assert_eq!(
-        get(rig.address(), "/api", &format!("{planted}{good}")).status,
-        200
+    // Applications build their own URLs from the host with its port.
+    let request = format!(
+        "GET /api HTTP/1.1\r\nHost: app.example:8443\r\nConnection: close\r\n{planted}{good}\r\n"
     );
+    assert_eq!(raw(rig.address(), request.as_bytes()).status, 200);
     let seen = rig.passed_as(&rig.billing);
     assert_eq!(field(&seen, "X-Forwarded-For"), Some("127.0.0.1"), "{seen}");
     assert_eq!(field(&seen, "X-Forwarded-Proto"), Some("http"), "{seen}");
     let host = field(&seen, "X-Forwarded-Host");
-    assert_eq!(host, Some("app.example"), "{seen}");
+    assert_eq!(host, Some("app.example:8443"), "{seen}");
     for said in ["6.6.6.6", "admin.example", "planted"] {
         assert!(!seen.contains(said), "{seen}");
     }
