@@ -60,7 +60,10 @@ pub(crate) enum Rejection {
     Missing(&'static str),
     #[error("the original {0} is not in the form that a front proxy sends")]
     Malformed(&'static str),
-    #[error("the query of the forward-auth URL has other parameters than realm and name")]
+    #[error(
+        "the query of the forward-auth URL, or for Envoy X-Realmgate-Narrow or context_extensions, is not a list of \
+         realms, at most 16, and of names in them, at most 16"
+    )]
     Query,
     #[error(
         "there is no such endpoint; there are /forward-auth, and below it /nginx, /traefik, /caddy, /haproxy and /envoy/…"
