@@ -12,6 +12,7 @@ use super::fault::{Errors, Fault};
 use super::form::{Form, LARGE};
 use super::state::Page;
 use super::token::{confirmed, is_reserved};
+use super::unsent::Unsent;
 use super::view::{Frame, html, number};
 use super::visit::Visit;
 use crate::doors::v1::closing;
@@ -30,6 +31,8 @@ struct Bulk {
     realm: String,
     list: String,
     most: u64,
+    /// Whether the list was sent after its session had ended.
+    is_unsent: bool,
     errors: Errors,
 }
 
@@ -57,6 +60,20 @@ pub(super) async fn form(
         realm: String::new(),
         list: String::new(),
         most: LINES as u64,
+        is_unsent: false,
+        errors: Errors::default(),
+    };
+    html(200, &view)
+}
+
+/// Shows a list that was sent after its session had ended, to be sent again.
+pub(super) fn unsent(page: &Page, visit: &Visit, Unsent { realm, list }: Unsent) -> Response {
+    let view = Bulk {
+        frame: Frame::new(page, Some(visit), "identities"),
+        realm,
+        list,
+        most: LINES as u64,
+        is_unsent: true,
         errors: Errors::default(),
     };
     html(200, &view)
@@ -186,6 +203,7 @@ fn again(page: &Page, visit: &Visit, (realm, list): (&str, &str), errors: Errors
         realm: realm.to_owned(),
         list: list.to_owned(),
         most: LINES as u64,
+        is_unsent: false,
         errors,
     };
     html(422, &view)

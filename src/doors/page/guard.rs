@@ -134,7 +134,7 @@ async fn answer(page: &Arc<Page>, request: Request, next: Next) -> (Response, Op
     }
     let had_one = visit.is_none() && page.site.has_cookie(&parts.headers);
     let mut response = if visit.is_none() && !is_public(path) {
-        login::required(page, &parts, had_one)
+        login::required(page, &parts, body, had_one).await
     } else {
         if let Some(visit) = &visit {
             parts.extensions.insert(visit.clone());

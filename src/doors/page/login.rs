@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Extension;
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::header::SET_COOKIE;
 use http::request::Parts;
 use http::{Method, Uri};
 
+use super::bulk;
 use super::fault::{Fault, throttled};
-use super::form::{Form, SMALL};
+use super::form::{Form, LARGE, SMALL};
 use super::state::Page;
 use super::token::{Rejected, USED, prove};
+use super::unsent::Unsent;
 use super::view::{Frame, html, see};
 use super::visit::{Client, Visit, end, logged, record};
 use crate::audit::Kind;
@@ -32,6 +35,7 @@ struct LogIn<'a> {
     realm: &'a str,
     name: &'a str,
     next: &'a str,
+    unsent: Unsent,
     /// What is to be said above the form.
     notice: &'a str,
     error: &'a str,
@@ -45,10 +49,14 @@ struct Link<'a> {
 }
 
 /// Returns the login page instead of one that needs a session.
-pub(super) fn required(page: &Page, parts: &Parts, had_one: bool) -> Response {
+pub(super) async fn required(page: &Page, parts: &Parts, body: Body, had_one: bool) -> Response {
+    let unsent = Unsent::of(page, parts, body).await;
     let is_get = parts.method == Method::GET;
     let notice = match (had_one, is_get) {
         (true, true) => "Your session has ended.",
+        (_, false) if !unsent.is_empty() => {
+            "Your session has ended, and nothing was created. After the login, you can send your list again."
+        }
         (true, false) => "Your session has ended, and nothing was changed.",
         (false, _) => "",
     };
@@ -60,6 +68,7 @@ pub(super) fn required(page: &Page, parts: &Parts, had_one: bool) -> Response {
         realm: config.realms.admin(),
         name: "",
         next: local(next),
+        unsent,
         notice,
         error: "",
     };
@@ -107,6 +116,7 @@ pub(super) async fn form(
         realm: config.realms.admin(),
         name: "",
         next: "/",
+        unsent: Unsent::default(),
         notice,
         error: "",
     };
@@ -119,7 +129,9 @@ pub(super) async fn log_in(
     visit: Option<Extension<Visit>>,
     request: Request,
 ) -> Result<Response, Fault> {
-    let form = Form::read(&page, request, SMALL).await?;
+    // It may have a list that was sent before.
+    let form = Form::read(&page, request, LARGE + SMALL).await?;
+    let unsent = Unsent::kept(&form);
     let (name, token) = (form.text("name"), form.text("token"));
     let next = local(form.text("next"));
     let config = page.api.config.load_full();
@@ -130,7 +142,13 @@ pub(super) async fn log_in(
         .and_then(|rest| rest.strip_suffix('@'));
     let proved = prove(&page, &client, (whole.unwrap_or(name), token), "/login").await;
     let error = match proved {
-        Ok(permit) => return begin(&page, &client, permit, visit.map(|it| it.0), next).await,
+        Ok(permit) => {
+            let show = |visit: &Visit| match unsent.is_empty() {
+                true => see(next),
+                false => bulk::unsent(&page, visit, unsent),
+            };
+            return begin(&page, &client, permit, visit.map(|it| it.0), show).await;
+        }
         Err(Rejected::Fault(fault)) => return Err(fault),
         Err(Rejected::Used) => USED,
         Err(Rejected::Wrong) => "Name or token is wrong.",
@@ -140,6 +158,7 @@ pub(super) async fn log_in(
         realm,
         name,
         next,
+        unsent,
         notice: "",
         error,
     };
@@ -180,16 +199,16 @@ pub(super) async fn use_link(
         _ => GONE,
     })?;
     let permit = permit.ok_or(GONE)?;
-    begin(&page, &client, permit, visit.map(|it| it.0), "/").await
+    begin(&page, &client, permit, visit.map(|it| it.0), |_| see("/")).await
 }
 
-/// Begins a session with a new secret. One that the browser had before ends.
+/// Begins a session with a new secret, and shows a page of it. One that the browser had before ends.
 async fn begin(
     page: &Arc<Page>,
     client: &Client,
     permit: Permit,
     before: Option<Visit>,
-    next: &str,
+    show: impl FnOnce(&Visit) -> Response,
 ) -> Result<Response, Fault> {
     let secret = SessionSecret::generate().map_err(|error| {
         tracing::error!(%error, door = "admin", "cannot begin a session");
@@ -206,6 +225,7 @@ async fn begin(
         seen: client.now,
         source: client.source,
     };
+    let visit = Visit::new(page, client.clone(), permit.clone(), secret.id());
     let work = {
         let (page, client) = (Arc::clone(page), client.clone());
         async move {
@@ -220,7 +240,7 @@ async fn begin(
     };
     logged(page, client, work).await?;
     page.api.authenticator.session_has_begun(secret.id());
-    let mut response = closing(see(next));
+    let mut response = closing(show(&visit));
     let cookie = page.site.set_cookie(Some(&secret));
     let cookie = cookie.ok_or(Fault::UNAVAILABLE)?;
     response.headers_mut().insert(SET_COOKIE, cookie);

@@ -28,6 +28,7 @@ mod state;
 mod terms;
 mod token;
 mod trail;
+mod unsent;
 mod view;
 mod visit;
 

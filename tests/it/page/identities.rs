@@ -664,6 +664,62 @@ fn control_characters_in_an_address_are_shown_by_their_numbers() {
     assert!(page.contains(&format!("name={odd}")), "{page}");
 }
 
+/// Returns the value of a hidden field of a page.
+fn hidden(page: &str, name: &str) -> Option<String> {
+    let (_, rest) = page.split_once(&format!("type=\"hidden\" name=\"{name}\""))?;
+    Some(value(&format!("id=\"it\"{rest}"), "it"))
+}
+
+#[test]
+fn list_sent_after_a_session_has_ended_can_be_sent_again_after_the_login() {
+    let gate = Gate::start(ADMIN);
+    let admin = gate.register("root", "ungleich-admin");
+    let mut browser = Browser::of(&gate);
+    let list = "svc\n\"<b>&amp;\",\"a\"\nlast";
+    let fields = [("realm", "payments"), ("list", list), ("token", "918273")];
+    let page = browser.post("/identities/bulk", &fields);
+    assert_eq!(page.status, 401);
+    assert!(page.body.contains("nothing was created"), "{}", page.body);
+    let kept = |page: &str| {
+        let [realm, list] = ["unsent_realm", "unsent_list"].map(|name| hidden(page, name));
+        (realm.unwrap(), list.unwrap())
+    };
+    assert_eq!(kept(&page.body), ("payments".to_owned(), list.to_owned()));
+    assert!(!page.body.contains("918273"), "{}", page.body);
+    // It survives a wrong token.
+    let log_in = |browser: &mut Browser<'_>, page: &str, token: &str| {
+        let (realm, list) = kept(page);
+        let fields = [
+            ("name", &*admin.name),
+            ("token", token),
+            ("next", "/identities/bulk"),
+            ("unsent_realm", &realm),
+            ("unsent_list", &list),
+        ];
+        browser.post("/login", &fields)
+    };
+    let page = log_in(&mut browser, &page.body, &admin.wrong_token());
+    assert_eq!((page.status, browser.cookie.is_some()), (401, false));
+    let page = log_in(&mut browser, &page.body, &admin.token());
+    assert_eq!((page.status, browser.cookie.is_some()), (200, true));
+    assert_eq!(value(&page.body, "realm"), "payments");
+    assert_eq!(value(&page.body, "list"), list);
+    assert_inert(&page.body);
+    // Only the administrator sends it.
+    assert_eq!(gate.number("SELECT count(*) FROM identity"), 1);
+    let (realm, list) = (value(&page.body, "realm"), value(&page.body, "list"));
+    let reply = browser.post("/identities/bulk", &[("realm", &realm), ("list", &list)]);
+    assert!(reply.body.contains("3 created"), "{}", reply.body);
+    // One that its form would reject for its size is not kept, and neither are other forms.
+    let mut other = Browser::of(&gate);
+    let long = "a\n".repeat(600_000);
+    for (path, list) in [("/identities/bulk", &*long), ("/identities/new", "a")] {
+        let page = other.post(path, &[("realm", "payments"), ("list", list)]);
+        assert_eq!(page.status, 401, "{path}");
+        assert_eq!(hidden(&page.body, "unsent_list"), None, "{path}");
+    }
+}
+
 #[test]
 fn login_after_a_session_has_ended_returns_to_the_form() {
     let gate = Gate::start(ADMIN);
