@@ -78,20 +78,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
     delegate_write!(stream);
 }
 
-/// Reads into a new buffer, at most `room` bytes. Returns their number; 0 at the end.
-pub(crate) fn poll_more<S: AsyncRead + Unpin>(
+/// The number of bytes that HTTP reads at a time.
+pub(crate) const PART: usize = 4096;
+
+/// Reads at most `room` bytes, and at most `MOST`, which `take` copies. Returns their number; 0 at the end.
+pub(crate) fn poll_more<const MOST: usize, S: AsyncRead + Unpin>(
     stream: &mut S,
     context: &mut Context<'_>,
     room: usize,
     take: impl FnOnce(&[u8]),
 ) -> Poll<io::Result<usize>> {
-    /// The number of bytes read at a time.
-    const PART: usize = 4096;
     // On the stack only while reading: in the future, it would take memory while a connection
     // waits.
-    let mut space = [std::mem::MaybeUninit::uninit(); PART];
-    let mut buffer = ReadBuf::uninit(space.get_mut(..room.min(PART)).unwrap_or_default());
+    let mut space = [std::mem::MaybeUninit::uninit(); MOST];
+    let mut buffer = ReadBuf::uninit(space.get_mut(..room.min(MOST)).unwrap_or_default());
     ready!(Pin::new(stream).poll_read(context, &mut buffer))?;
     take(buffer.filled());
-    Poll::Ready(Ok(buffer.filled().len()))
+    // They may contain tokens and seeds, which must not remain on the stack.
+    let read = buffer.filled_mut();
+    read.fill(0);
+    Poll::Ready(Ok(std::hint::black_box(read).len()))
 }

@@ -20,7 +20,7 @@ use super::head::{Facts, Found, Framing, Named, Scan};
 use super::inserted::Inserted;
 use super::shared::Shared;
 use crate::net::settings::{Live, Settings};
-use crate::net::stream::{Stream, poll_more};
+use crate::net::stream::{PART, Stream, poll_more};
 
 /// The maximum number of bytes read after a request while it is being processed.
 const AHEAD: usize = 4096;
@@ -158,7 +158,7 @@ impl Checked {
             let room = (limits.header_bytes + 1).saturating_sub(length);
             let unread = &mut self.unread;
             let take = |part: &[u8]| unread.extend_from_slice(part);
-            if ready!(poll_more(&mut self.stream, context, room, take))? == 0 {
+            if ready!(poll_more::<PART, _>(&mut self.stream, context, room, take))? == 0 {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -203,7 +203,7 @@ impl Checked {
         while !self.has_ended && self.unread.len() < AHEAD {
             let (room, unread) = (AHEAD - self.unread.len(), &mut self.unread);
             let take = |part: &[u8]| unread.extend_from_slice(part);
-            match poll_more(&mut self.stream, context, room, take)? {
+            match poll_more::<PART, _>(&mut self.stream, context, room, take)? {
                 Poll::Ready(0) if self.unread.is_empty() && !self.ends_with_client => {
                     return Poll::Ready(Ok(()));
                 }

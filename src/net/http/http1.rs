@@ -28,12 +28,10 @@ use super::watch::{End, PARK, Watch};
 use crate::config::Timeouts;
 use crate::http::rejection::Rejection;
 use crate::net::client::LINGER;
-use crate::net::stream::{Stream, poll_more};
+use crate::net::stream::{PART, Stream, poll_more};
 
 /// The number of fields for which hyper does not allocate.
 const FIELDS: usize = 100;
-/// The number of bytes read at a time.
-const PART: usize = 4096;
 /// How often hyper may continue before other connections have their turn. A client can send chunks
 /// of a byte, or short requests, faster than they are processed.
 const TURNS: usize = 8;
@@ -119,7 +117,7 @@ fn timeouts<A>(front: &Front<A>) -> Timeouts {
 async fn begun(stream: &mut Stream) -> bool {
     let mut bytes = Bytes::new();
     let read = std::future::poll_fn(|context| {
-        poll_more(stream, context, PART, |part| {
+        poll_more::<PART, _>(stream, context, PART, |part| {
             bytes = Bytes::copy_from_slice(part);
         })
     });
@@ -146,7 +144,7 @@ async fn complete<A>(stream: &mut Stream, front: &Front<A>) {
     loop {
         let read = std::future::poll_fn(|context| {
             let room = PART.saturating_sub(bytes.len());
-            poll_more(stream, context, room, |part| bytes.extend_from_slice(part))
+            poll_more::<PART, _>(stream, context, room, |part| bytes.extend_from_slice(part))
         });
         if !matches!(read.await, Ok(1..)) || is_enough(&bytes) {
             return stream.rewind(bytes.into());
@@ -246,8 +244,9 @@ async fn linger<A: App>(mut stream: Stream, front: &Front<A>) {
     let discard = async {
         let mut discarded = 0;
         while discarded <= most {
-            let more =
-                std::future::poll_fn(|context| poll_more(&mut stream, context, PART, |_| {}));
+            let more = std::future::poll_fn(|context| {
+                poll_more::<PART, _>(&mut stream, context, PART, |_| {})
+            });
             match more.await {
                 Ok(more @ 1..) => discarded += more,
                 Ok(0) | Err(_) => return,

@@ -1,20 +1,16 @@
 //! A connection that has switched to another protocol.
 
-use std::io;
-use std::mem::MaybeUninit;
-use std::pin::Pin;
-use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pingora::{Error, ErrorType, Result};
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::net::http::{Reply, Tunnel as ClientTunnel};
-use crate::net::stream::Stream;
+use crate::net::stream::{Stream, poll_more};
 
 /// The number of bytes read at a time.
 const PART: usize = 8 << 10;
@@ -60,16 +56,15 @@ impl Tunnel {
         let Some(stream) = self.open().await? else {
             return Ok(None);
         };
+        let mut part = Bytes::new();
         let read = std::future::poll_fn(|context| {
-            // Not in the future, where it would take memory while a connection waits.
-            let mut space = [MaybeUninit::uninit(); PART];
-            let mut buffer = ReadBuf::uninit(&mut space);
-            ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
-            Poll::Ready(Ok::<_, io::Error>(Bytes::copy_from_slice(buffer.filled())))
+            poll_more::<PART, _>(&mut *stream, context, PART, |read| {
+                part = Bytes::copy_from_slice(read);
+            })
         });
         match read.await {
-            Ok(part) if !part.is_empty() => Ok(Some(part)),
-            Ok(_) => {
+            Ok(1..) => Ok(Some(part)),
+            Ok(0) => {
                 self.state = State::Over;
                 Ok(None)
             }

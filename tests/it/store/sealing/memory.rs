@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use data_encoding::BASE32_NOPAD;
 use memchr::memmem::Finder;
 use serde_json::Value;
+use sha1::{Digest, Sha1};
 
 use crate::harness::{Caller, Gate, Upstream, get, parse, read_message, routes, stderr, until};
 
@@ -40,6 +41,24 @@ fn states(key: &[u8]) -> [Vec<u8>; 2] {
     })
 }
 
+/// Returns the forms of a seed in memory: its bytes, padded as a key of HMAC or not, the states of HMAC that
+/// are computed from them, and its base32 form. Of each only the end, because the allocator overwrites the
+/// beginning of freed memory.
+fn forms(seed: &str) -> [Vec<u8>; 6] {
+    let bytes = BASE32_NOPAD.decode(seed.as_bytes()).unwrap();
+    let end = &bytes[bytes.len() - 8..];
+    let turned = |by: u8| end.iter().map(|it| it ^ by).collect();
+    let [inner, outer] = states(&bytes).map(|state| state[12..].to_vec());
+    [
+        inner,
+        outer,
+        end.to_vec(),
+        turned(0x36),
+        turned(0x5c),
+        seed.as_bytes()[seed.len() - 12..].to_vec(),
+    ]
+}
+
 /// A realmgate whose memory can be read.
 struct Scene {
     gate: Gate,
@@ -64,22 +83,14 @@ impl Scene {
         }
     }
 
-    /// Counts the occurrences of a seed in the server's memory: its bytes, padded as a key of HMAC or
-    /// not, the states of HMAC that are computed from them, or its base32 form. Searches for their ends,
-    /// because the allocator overwrites the beginning of freed memory.
+    /// Counts the [`forms`] of a seed in the server's memory.
     fn copies(&self, seed: &str) -> usize {
-        let bytes = BASE32_NOPAD.decode(seed.as_bytes()).unwrap();
-        let end = &bytes[bytes.len() - 8..];
-        let turned = |by: u8| end.iter().map(|it| it ^ by).collect();
-        let [inner, outer] = states(&bytes).map(|state| state[12..].to_vec());
-        let forms: [Vec<u8>; 6] = [
-            inner,
-            outer,
-            end.to_vec(),
-            turned(0x36),
-            turned(0x5c),
-            seed.as_bytes()[seed.len() - 12..].to_vec(),
-        ];
+        self.copies_of(&[seed])
+    }
+
+    /// Counts those of several seeds.
+    fn copies_of(&self, seeds: &[&str]) -> usize {
+        let forms: Vec<_> = seeds.iter().flat_map(|seed| forms(seed)).collect();
         let finders: Vec<_> = forms.iter().map(Finder::new).collect();
         let pid = self.gate.pid();
         let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
@@ -213,5 +224,32 @@ fn seed_that_was_shown_over_rest_is_out_of_memory_soon_after() {
         assert_eq!(status, 204);
         open.push(stream);
         scene.assert_gone("deleted", &caller.seed);
+    }
+}
+
+#[test]
+fn seeds_in_a_request_body_are_out_of_memory_soon_after_its_connection() {
+    let scene = Scene::start();
+    let fields = scene.admin.fields();
+    for (case, fields) in [(1, &*fields), (2, "")] {
+        // So many that no later call overwrites all of them on the stack.
+        let seeds: Vec<_> = (0..40_u8)
+            .map(|at| BASE32_NOPAD.encode(&Sha1::digest([case, at])))
+            .collect();
+        let seeds: Vec<_> = seeds.iter().map(String::as_str).collect();
+        let line = |(at, seed)| {
+            format!("{{\"name\":\"{case}-{at}\",\"realm\":\"payments\",\"seed\":\"{seed}\"}}\n")
+        };
+        let body: String = seeds.iter().enumerate().map(line).collect();
+        let mut stream = connect(scene.gate.service);
+        let request = format!(
+            "POST /v1/identities/bulk HTTP/1.1\r\nHost: a\r\n{fields}Content-Type: text/plain\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        read_message(&mut stream).unwrap();
+        drop(stream);
+        until("the seeds are gone", || scene.copies_of(&seeds) == 0);
     }
 }
