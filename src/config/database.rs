@@ -96,6 +96,9 @@ impl fmt::Debug for KeySource {
     }
 }
 
+/// How keys begin that are in a file.
+const KEY: &str = "realmgate-sealing-key-";
+
 impl Source<'_> {
     pub(super) fn store(
         &self,
@@ -159,6 +162,10 @@ impl Source<'_> {
             |file, expected: &str| Err(self.reject("store.key_file", file, expected.to_owned()));
         match (&raw.key_file, self.keys()) {
             (Some(file), _) if file.get_ref().is_empty() => reject(file, "the path of a file"),
+            (Some(file), _) if file.get_ref().contains(KEY) => {
+                let expected = "the path of a file with the key, not the key itself";
+                Err(self.reject_as("store.key_file", "a key".to_owned(), file.span(), expected))
+            }
             (Some(file), Some(_)) => reject(
                 file,
                 "no key file, because REALMGATE_STORE_KEY contains the key; use one of the two",

@@ -17,6 +17,7 @@ use crate::cli::error::CliError;
 use crate::cli::local_store::{LocalStore, now, patiently};
 use crate::cli::output::{Output, Progress, line, message};
 use crate::cli::remote::{self, Server};
+use crate::client::shown_path;
 use crate::doors::v1::types::{Identity, NewIdentity, NewParameters, State};
 use crate::doors::v1::{ProblemKind, Timestamp, new_identity};
 
@@ -166,7 +167,7 @@ impl Lines {
             Box::new(BufReader::new(io::stdin()))
         } else {
             let file = File::open(path);
-            let file = file.map_err(|error| CliError::Read(path.to_owned(), error))?;
+            let file = file.map_err(|error| CliError::Read(shown_path(path).to_owned(), error))?;
             Box::new(BufReader::new(file))
         };
         Ok(Self {

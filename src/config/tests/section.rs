@@ -184,6 +184,10 @@ fn store_other_than_a_file_is_rejected_without_showing_its_password() {
             "2: store.key_file = \"r.key\": expected another file than the database",
         ),
         (
+            "[store]\nkey_file = 'realmgate-sealing-key-1:abab'",
+            "2: store.key_file = a key: expected the path of a file with the key, not the key itself",
+        ),
+        (
             "[store]\nkey_file = ''",
             "2: store.key_file = '': expected the path of a file",
         ),

@@ -82,7 +82,8 @@ pub(super) fn identity(row: &Row<'_>, ring: &KeyRing) -> rusqlite::Result<Identi
         previous_until: row.get(11)?,
         not_before: row.get(12)?,
         expires: row.get(13)?,
-        comment: row.get_ref(14)?.as_str_or_null()?,
+        // One that is not UTF-8, written with another program, denies nobody.
+        comment: row.get_ref(14)?.as_str_or_null().ok().flatten(),
         unthrottled: row.get(15)?,
         used: row.get(16)?,
         previous_used: row.get(17)?,
