@@ -84,8 +84,9 @@ impl LocalAuthenticator {
         let seeds = [(present, false), (previous, true)];
         seeds.into_iter().flat_map(move |(seed, is_of_previous)| {
             let totp = seed.unwrap_or(decoy);
+            let comparison = totp.comparison();
             totp.steps(now, distances.clone()).map(move |step| {
-                let is_right = std::hint::black_box(totp.is_of(token, step));
+                let is_right = std::hint::black_box(comparison.is_of(token, step));
                 (is_right && seed.is_some()).then(|| Match {
                     step,
                     current: totp.step(now),

@@ -39,9 +39,9 @@ impl LocalAuthenticator {
 /// at the same time.
 fn accepts(now: &Identity, has_previous: bool, was: &Identity, is_of_previous: bool) -> bool {
     let made = match is_of_previous {
-        true => was.history.previous_made,
+        true => was.previous_made(),
         false => was.history.seed_made,
     };
     let is_present = !is_of_previous && made == now.history.seed_made;
-    is_present || (has_previous && made == now.history.previous_made)
+    is_present || (has_previous && made == now.previous_made())
 }

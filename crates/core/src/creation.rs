@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::id::IdentityId;
-use super::identity::{Identity, State, Terms};
+use super::identity::{Identity, State};
 use super::principal::Principal;
+use super::rare::Terms;
 use super::seed::Seed;
 use super::time::UnixTime;
 use super::totp::Parameters;

@@ -73,7 +73,7 @@ impl LocalAuthenticator {
             who: identity.principal.as_ref(),
             is_known: true,
             is_broken: false,
-            unthrottled: unthrottled_at(identity.unthrottled, (now, time)),
+            unthrottled: unthrottled_at(identity.unthrottled(), (now, time)),
             source: Source::default(),
         };
         // Failures are cleared up to the next second, to include those of this one.

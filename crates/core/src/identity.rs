@@ -1,14 +1,14 @@
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
-
 use super::derived::Derived;
 use super::id::IdentityId;
 use super::principal::Principal;
+use super::rare::{Rare, Terms};
 use super::seed::Seed;
+use super::seeds::{SeedSlot, Seeds};
 use super::time::UnixTime;
-use super::totp::{Parameters, Totp};
-use super::usage::Usage;
+use super::totp::Parameters;
+use super::usage::{Usage, Use};
 
 /// Whether an identity may authenticate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,21 +29,21 @@ pub struct Identity {
     pub principal: Principal,
     /// The seeds, unless they were dropped from memory.
     pub seeds: SeedSlot,
+    /// Whether a stored seed could not be decrypted. With another key it may be.
+    pub is_partial: bool,
     /// Algorithm, digits and period of the tokens.
     pub parameters: Parameters,
     /// Whether it may authenticate.
     pub state: State,
-    /// Validity period and comment; `None` for most identities.
-    pub terms: Option<Box<Terms>>,
-    /// Failures before this time do not count against the identity.
-    pub unthrottled: UnixTime,
-    /// When and with which clock drift it was last used.
+    /// What most identities do not have.
+    pub rare: Option<Box<Rare>>,
+    /// When the current seed was last used.
     pub usage: Usage,
     /// When the identity was registered.
     pub created: UnixTime,
     /// When the identity was last changed.
     pub updated: UnixTime,
-    /// Its version, and when its seeds were made.
+    /// Its version, and when its current seed was made.
     pub history: History,
     /// What a door has made of it.
     pub derived: Derived,
@@ -53,62 +53,13 @@ pub struct Identity {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Version(pub i64);
 
-/// The version of an identity, and when its seeds were made.
+/// The version of an identity, and when its current seed was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct History {
     /// The version.
     pub version: Version,
     /// When the current seed was made, if that is known.
     pub seed_made: Option<UnixTime>,
-    /// When the seed before it was made, if there is one and that is known.
-    pub previous_made: Option<UnixTime>,
-}
-
-/// The seeds of an identity.
-#[derive(Debug, Default)]
-pub struct Seeds {
-    /// The current seed. `None` if the stored seed cannot be decrypted, or if the identity may not
-    /// authenticate; then every token is rejected.
-    pub present: Option<Totp>,
-    /// The seed before the current one, during its overlap. Boxed, because few identities have one.
-    pub previous: Option<Box<Previous>>,
-    /// Whether a stored seed could not be decrypted. With another key it may be.
-    pub is_partial: bool,
-}
-
-/// The seed that was replaced by the current one.
-#[derive(Debug)]
-pub struct Previous {
-    /// The seed with its parameters.
-    pub totp: Totp,
-    /// The end of the overlap, exclusive: from then on, its tokens are rejected.
-    pub until: UnixTime,
-}
-
-/// The seeds of a record. They can be dropped while others hold the record: a permit holds it as
-/// long as its connection lasts.
-#[derive(Debug)]
-pub struct SeedSlot(ArcSwapOption<Seeds>);
-
-impl From<Seeds> for SeedSlot {
-    fn from(seeds: Seeds) -> Self {
-        Self(ArcSwapOption::from_pointee(seeds))
-    }
-}
-
-impl SeedSlot {
-    /// Returns the seeds, or `None` if they were dropped.
-    pub fn load(&self) -> Option<Arc<Seeds>> {
-        self.0.load_full()
-    }
-}
-
-impl Seeds {
-    /// Returns the replaced seed if its overlap has not ended at `now`.
-    pub fn previous(&self, now: UnixTime) -> Option<&Totp> {
-        let previous = self.previous.as_ref()?;
-        (now < previous.until).then_some(&previous.totp)
-    }
 }
 
 impl Identity {
@@ -120,7 +71,7 @@ impl Identity {
     /// Drops the seeds for every holder of the record. Their memory is zeroed when the last token
     /// check ends.
     pub fn forget_seeds(&self) {
-        self.seeds.0.store(None);
+        self.seeds.forget();
     }
 
     /// Returns the current seed, or `None` if it cannot be decrypted or was dropped.
@@ -135,7 +86,32 @@ impl Identity {
 
     /// Returns the validity period and the comment.
     pub fn terms(&self) -> &Terms {
-        self.terms.as_deref().unwrap_or(&Terms::NONE)
+        &self.rare().terms
+    }
+
+    /// Returns the time before which failures do not count against the identity.
+    pub fn unthrottled(&self) -> UnixTime {
+        self.rare().unthrottled
+    }
+
+    /// Returns when the seed before the current one was made, if there is one and that is known.
+    pub fn previous_made(&self) -> Option<UnixTime> {
+        self.rare().previous_made
+    }
+
+    /// Returns when the seed before the current one was last used, to the minute.
+    pub fn previous_used(&self) -> Option<UnixTime> {
+        self.rare().previous_usage.used()
+    }
+
+    /// Records a use. Returns whether the caller must save it.
+    pub(super) fn record(&self, of: &Use) -> bool {
+        let usage = match (of.is_of_previous, &self.rare) {
+            (false, _) => &self.usage,
+            (true, Some(rare)) => &rare.previous_usage,
+            (true, None) => return true,
+        };
+        usage.record(of.used, of.drift)
     }
 
     /// Returns the record as it may stay in memory at `now`. If it has a seed that can no longer
@@ -149,7 +125,6 @@ impl Identity {
             Seeds {
                 present: seeds.present.clone(),
                 previous: None,
-                is_partial: seeds.is_partial,
             }
         } else {
             return Arc::clone(self);
@@ -160,7 +135,7 @@ impl Identity {
     /// Returns a copy that keeps its seeds when the seeds of this record are dropped.
     #[must_use]
     pub fn copy(&self) -> Self {
-        self.with(SeedSlot(ArcSwapOption::new(self.seeds())))
+        self.with(self.seeds.copy())
     }
 
     /// Returns the earliest time after `now` at which a seed must leave memory, if there is one.
@@ -169,49 +144,25 @@ impl Identity {
         times.into_iter().flatten().filter(|&it| it > now).min()
     }
 
+    fn rare(&self) -> &Rare {
+        static NONE: Rare = Rare::none();
+        self.rare.as_deref().unwrap_or(&NONE)
+    }
+
     fn with(&self, seeds: SeedSlot) -> Self {
         Self {
             id: self.id,
             principal: self.principal.clone(),
             seeds,
+            is_partial: self.is_partial,
             parameters: self.parameters,
             state: self.state,
-            terms: self.terms.clone(),
-            unthrottled: self.unthrottled,
+            rare: self.rare.as_ref().map(|rare| Box::new(rare.copy())),
             usage: self.usage.copy(),
             created: self.created,
             updated: self.updated,
             history: self.history,
             derived: Derived::default(),
         }
-    }
-}
-
-/// The validity period of an identity, and a comment.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Terms {
-    /// The beginning, inclusive.
-    pub not_before: Option<UnixTime>,
-    /// The end, exclusive.
-    pub expires: Option<UnixTime>,
-    /// A comment by administrators, at most [`Terms::COMMENT_CHARS`] characters.
-    pub comment: Option<Box<str>>,
-}
-
-impl Terms {
-    /// The maximum length of a comment in characters.
-    pub const COMMENT_CHARS: usize = 256;
-
-    /// Always valid, without a comment.
-    pub const NONE: Self = Self {
-        not_before: None,
-        expires: None,
-        comment: None,
-    };
-
-    /// Returns the terms in a box, or `None` if they equal [`Terms::NONE`]. Saves memory for most
-    /// identities.
-    pub fn boxed(self) -> Option<Box<Self>> {
-        (self != Self::NONE).then(|| Box::new(self))
     }
 }

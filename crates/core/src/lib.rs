@@ -30,11 +30,13 @@ mod matching;
 mod node;
 mod policy;
 mod principal;
+mod rare;
 mod realm;
 mod record;
 mod resume;
 mod saving;
 mod seed;
+mod seeds;
 mod session;
 mod store;
 mod store_error;
@@ -52,7 +54,7 @@ pub use decision::{Attempt, Authenticated, Decision, Denial, DenialCause, Permit
 pub use derived::Derived;
 pub use foresight::Foresight;
 pub use id::IdentityId;
-pub use identity::{History, Identity, Previous, SeedSlot, Seeds, State, Terms, Version};
+pub use identity::{History, Identity, State, Version};
 pub use listing::{
     BadRow, Condition, Listing, Order, Page, Position, RealmCount, RealmTotals, Rows, Selection,
     SortValue, Tally,
@@ -63,8 +65,10 @@ pub use policy::{Mode, Names, Policy, Rule};
 #[cfg(test)]
 pub(crate) use principal::tricky;
 pub use principal::{NAME_CHARS, Principal, PrincipalError, PrincipalRef, trim};
+pub use rare::{Rare, Terms};
 pub use realm::{Capability, Realms};
 pub use seed::{Seed, SeedError, Strength};
+pub use seeds::{Previous, SeedSlot, Seeds};
 pub use session::{Session, SessionId, SessionKind, SessionSecret};
 pub use store::{
     Administration, Change, ChangeError, ChangeLog, Changed, ChangesAfter, Counters, Counts,

@@ -11,12 +11,13 @@ use super::checked::{Found, NotFound, Passed, in_order, invalid};
 use super::credential::Credential;
 use super::decision::{Authenticated, Denial, DenialCause, Proof};
 use super::id::IdentityId;
-use super::identity::{Identity, SeedSlot, Seeds};
+use super::identity::Identity;
 use super::lately::Lately;
 use super::matching::{Match, rest};
 use super::principal::{Principal, PrincipalRef};
 use super::record::Record;
 use super::seed::Seed;
+use super::seeds::{SeedSlot, Seeds};
 use super::session::{SessionId, SessionKind, SessionSecret};
 use super::store::{Counters, Counts, Identities, Recall, Sessions, StoreError};
 use super::sweeps::Sweeps;
@@ -182,7 +183,7 @@ impl LocalAuthenticator {
             drift: matched.offset(),
             is_of_previous: matched.is_of_previous,
         };
-        if identity.usage.record(&used) {
+        if identity.record(&used) {
             self.uses.lock().push(used);
         }
         let proof = Proof::Token {

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::credential::Token;
 use super::decision::DenialCause;
-use super::identity::{Identity, Seeds, State};
+use super::identity::{Identity, State};
 use super::matching::Match;
 use super::principal::PrincipalRef;
+use super::seeds::Seeds;
 use super::throttle::{Source, Subject};
 use super::time::UnixTime;
 
@@ -31,7 +32,7 @@ impl Record {
     ) -> Subject<'a> {
         let is_broken = self.standing(now) == Err(DenialCause::BrokenSeed);
         let known = self.identity.as_ref().filter(|_| !is_broken);
-        let unthrottled = known.map(|it| unthrottled_at(it.unthrottled, (now, time)));
+        let unthrottled = known.map(|it| unthrottled_at(it.unthrottled(), (now, time)));
         Subject {
             who,
             is_known: unthrottled.is_some(),

@@ -144,7 +144,6 @@ pub struct Step(pub u64);
 #[derive(Clone)]
 pub struct Totp {
     seed: Seed,
-    key: Key,
     parameters: Parameters,
     last: Last,
 }
@@ -154,7 +153,6 @@ impl Totp {
     pub fn new(seed: &Seed, parameters: Parameters) -> Self {
         Self {
             seed: seed.clone(),
-            key: Key::new(seed, parameters.algorithm),
             parameters,
             last: Last::default(),
         }
@@ -199,22 +197,15 @@ impl Totp {
         period - now.as_secs() % period
     }
 
-    /// Computes the token of a step as a number (RFC 6238 §4.2, RFC 4226 §5.3), like [`token`](Self::token)
-    /// but with half of the work.
-    fn code(&self, step: Step) -> u32 {
-        let bits = self.key.truncated(step.0.to_be_bytes());
-        bits % 10_u32.pow(u32::from(self.parameters.digits))
-    }
-
     /// Returns the step that `token` belongs to, among those at most `window` steps from `now`. Of
     /// several, returns the nearest (RFC 6238 §5.2, §6).
     ///
     /// A match ends the search. For a wrong token every step is computed, so the time does not
     /// reveal how close a guess was.
     pub fn check(&self, token: &str, now: UnixTime, window: u8) -> Option<Step> {
-        let token = Token::unbounded(token);
+        let (token, comparison) = (Token::unbounded(token), self.comparison());
         self.steps(now, 0..=window)
-            .find(|step| self.is_of(token, *step))
+            .find(|step| comparison.is_of(token, *step))
     }
 
     /// Returns the steps at these distances from `now`, nearest first. Steps before the epoch are
@@ -233,12 +224,10 @@ impl Totp {
         distances.flat_map(at).flatten().map(Step)
     }
 
-    /// Returns whether `token` is the token of `step`. Does the same work for every token, and
-    /// compares in constant time.
-    pub(super) fn is_of(&self, token: Token<'_>, step: Step) -> bool {
-        let (presented, is_shaped) = self.number(token);
-        let is_right = bool::from(self.code(step).ct_eq(&presented));
-        is_right & is_shaped
+    /// Begins to compare tokens with those of several steps.
+    pub(super) fn comparison(&self) -> Comparison<'_> {
+        let key = Key::new(&self.seed, self.parameters.algorithm);
+        Comparison { totp: self, key }
     }
 
     /// Returns the step of `token` if it is the last one passed to [`Self::remember`], and its step is at
@@ -326,9 +315,31 @@ impl Drop for Last {
     }
 }
 
-/// An HMAC that has absorbed its key, which is half of the work for a token. It is as secret as the seed.
-/// Zeroed on drop, and boxed, because a value that is moved leaves a copy on the stack.
-#[derive(Clone)]
+/// Compares tokens with those of several steps: the seed is absorbed once, which is half of the work for a
+/// token.
+pub(super) struct Comparison<'a> {
+    totp: &'a Totp,
+    key: Key,
+}
+
+impl Comparison<'_> {
+    /// Computes the token of a step as a number (RFC 6238 §4.2, RFC 4226 §5.3).
+    fn code(&self, step: Step) -> u32 {
+        let bits = self.key.truncated(step.0.to_be_bytes());
+        bits % 10_u32.pow(u32::from(self.totp.parameters.digits))
+    }
+
+    /// Returns whether `token` is the token of `step`. Does the same work for every token, and
+    /// compares in constant time.
+    pub(super) fn is_of(&self, token: Token<'_>, step: Step) -> bool {
+        let (presented, is_shaped) = self.totp.number(token);
+        let is_right = bool::from(self.code(step).ct_eq(&presented));
+        is_right & is_shaped
+    }
+}
+
+/// An HMAC that has absorbed its key. It is as secret as the seed, so it lasts no longer than a
+/// comparison. Zeroed on drop, and boxed, because a value that is moved leaves a copy on the stack.
 enum Key {
     Sha1(Box<HmacCore<Sha1>>),
     Sha256(Box<HmacCore<Sha256>>),
@@ -389,7 +400,7 @@ mod tests {
         // RFC 6238, appendix B: 07081804 at 1111111109.
         let totp = totp(&repeated(20), Algorithm::Sha1, 8);
         let step = totp.step(UnixTime::from_secs(1_111_111_109));
-        let is_right = |token: Token<'_>| totp.is_of(token, step);
+        let is_right = |token: Token<'_>| totp.comparison().is_of(token, step);
         for number in ["7081804", "07081804"] {
             assert!(is_right(Token::number(number).unwrap()), "{number}");
         }
@@ -596,8 +607,8 @@ mod tests {
                 let now = UnixTime::from_secs(secs);
                 let token = totp.token(now);
                 assert_eq!(token.len(), usize::from(digits));
-                assert_eq!(token.parse(), Ok(totp.code(totp.step(now))));
-                assert!(totp.is_of(Token::unbounded(&token), totp.step(now)));
+                assert_eq!(token.parse(), Ok(totp.comparison().code(totp.step(now))));
+                assert!(totp.comparison().is_of(Token::unbounded(&token), totp.step(now)));
             }
         }
 

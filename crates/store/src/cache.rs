@@ -44,7 +44,7 @@ use realmgate_core::{
 };
 
 use bounded::bounded;
-use entry::{ByPrincipal, Entry};
+use entry::{ByPrincipal, Entry, Finding, UnknownEntry};
 pub use options::CacheOptions;
 use own::Own;
 use realms::Realms;
@@ -153,13 +153,13 @@ impl Identities for Cached {
         if inner.is_outage_too_long(now, who) {
             return Recall::Nothing;
         }
-        if let Some(entry) = inner.known.get(&who) {
+        if let Some((identity, entry)) = inner.known(who) {
             if entry.age(now) < inner.options.ttl {
                 CacheCounts::count(&inner.counts.known);
-                return Recall::Known(entry.what);
+                return Recall::Known(identity);
             }
-        } else if let Some(entry) = inner.unknown.get(&who)
-            && entry.age(now) < inner.options.unknown_ttl
+        } else if let Some(unknown) = inner.unknown.get(&who)
+            && unknown.entry.age(now) < inner.options.unknown_ttl
         {
             CacheCounts::count(&inner.counts.unknown);
             return Recall::Unknown;
@@ -204,8 +204,8 @@ struct Inner {
     options: CacheOptions,
     /// Holds identities of the store only, so that no caller can choose names that collide: a fast
     /// hash suffices.
-    known: Cache<ByPrincipal, Entry<Identity>, UnitWeighter, RandomState, Forgetting>,
-    unknown: Cache<Principal, Entry<()>, UnitWeighter, SipHasher, Evicted>,
+    known: Cache<ByPrincipal, Entry, UnitWeighter, RandomState, Forgetting>,
+    unknown: Cache<Principal, UnknownEntry, UnitWeighter, SipHasher, Evicted>,
     counts: CacheCounts,
     evicted: Evicted,
     evicted_unknown: Evicted,
@@ -236,6 +236,13 @@ impl Inner {
     fn age_of_log(&self) -> Duration {
         let read = self.log_read.load(Ordering::Relaxed);
         Duration::from_nanos(self.moment().saturating_sub(read))
+    }
+
+    /// Returns a cached identity, however long ago it was read.
+    fn known(&self, who: PrincipalRef<'_>) -> Option<(Arc<Identity>, Entry)> {
+        let finding = Finding::new(who);
+        let entry = self.known.get(&finding)?;
+        Some((finding.found()?, entry))
     }
 
     /// Waits until no other long list is read, before one is.
@@ -300,10 +307,10 @@ impl Inner {
                 }
                 // Identities and unknown names alike, so that the response does not tell them
                 // apart.
-                if let Some(entry) = self.known.get(&who.as_ref()) {
-                    Ok(Some(self.postpone(&entry)))
-                } else if let Some(entry) = self.unknown.get(who) {
-                    self.postpone_unknown(who, &entry);
+                if let Some((identity, entry)) = self.known(who.as_ref()) {
+                    Ok(Some(self.postpone(&identity, entry)))
+                } else if let Some(unknown) = self.unknown.get(who) {
+                    self.postpone_unknown(who, unknown.entry);
                     Ok(None)
                 } else {
                     Err(error)

@@ -8,7 +8,7 @@ use crate::key_ring::KeyRing;
 use crate::seal::{SealError, SealingKey};
 use realmgate_core::{
     Change, History, Identity, IdentityId, ImportedIdentity, Parameters, ParametersError, Previous,
-    Principal, PrincipalError, Seed, Seeds, State, Terms, Totp, UnixTime, Usage, Version,
+    Principal, PrincipalError, Rare, Seed, Seeds, State, Terms, Totp, UnixTime, Usage, Version,
 };
 
 /// The columns of an identity, in the order in which rows are read. The table of identities has the
@@ -71,22 +71,25 @@ impl Record<'_> {
         let until = time(self.previous_until).unwrap_or(never);
         Ok(Identity {
             id: IdentityId(self.id),
+            is_partial: present.is_none() || has_lost_previous,
             seeds: Seeds {
-                is_partial: present.is_none() || has_lost_previous,
                 present,
                 previous: previous.map(|totp| Box::new(Previous { totp, until })),
             }
             .into(),
-            terms: Terms {
-                not_before: time(self.not_before),
-                expires: time(self.expires),
-                comment: self.comment.map(Into::into),
+            rare: Rare {
+                terms: Terms {
+                    not_before: time(self.not_before),
+                    expires: time(self.expires),
+                    comment: self.comment.map(Into::into),
+                },
+                unthrottled: unix_time(self.unthrottled),
+                previous_made: time(self.previous_made),
+                previous_usage: Usage::new(time(self.previous_used).unwrap_or(never), 0),
             }
-            .boxed(),
-            unthrottled: unix_time(self.unthrottled),
+            .boxed(self.previous_seed.is_some()),
             usage: Usage::new(
                 time(self.used).unwrap_or(never),
-                time(self.previous_used).unwrap_or(never),
                 self.drift.unwrap_or_default(),
             ),
             parameters,
@@ -104,7 +107,6 @@ impl Record<'_> {
                     self.seed_made
                         .or((self.updated == self.created).then_some(self.created)),
                 ),
-                previous_made: time(self.previous_made),
             },
             derived: Default::default(),
         })
@@ -168,7 +170,7 @@ impl Revision {
         let (seed_made, previous_made) = match (&change.seed, &previous) {
             (Some(_), Some(_)) => (Some(made), old.history.seed_made),
             (Some(_), None) => (Some(made), None),
-            (None, _) => (old.history.seed_made, old.history.previous_made),
+            (None, _) => (old.history.seed_made, old.previous_made()),
         };
         let seal = |seed: Option<Seed>| {
             let sealed = seed.map(|seed| key.seal(&seed, principal.as_ref()));
@@ -179,7 +181,7 @@ impl Revision {
             // Also covers failures of the current second.
             UnixTime::from_secs(now.as_secs().saturating_add(1))
         } else {
-            old.unthrottled
+            old.unthrottled()
         };
         Ok(Self {
             seed,
@@ -205,13 +207,17 @@ pub(super) fn inserted(id: IdentityId, new: ImportedIdentity, now: UnixTime) -> 
         principal: new.principal,
         seeds: Seeds {
             present,
-            ..Seeds::default()
+            previous: None,
         }
         .into(),
+        is_partial: false,
         parameters: new.parameters,
         state: new.state,
-        terms: new.terms.boxed(),
-        unthrottled: UnixTime::from_secs(0),
+        rare: Rare {
+            terms: new.terms,
+            ..Rare::default()
+        }
+        .boxed(false),
         usage: Usage::default(),
         derived: Default::default(),
         created: new.created,
@@ -219,7 +225,6 @@ pub(super) fn inserted(id: IdentityId, new: ImportedIdentity, now: UnixTime) -> 
         history: History {
             version: Version(FIRST_VERSION),
             seed_made: Some(now),
-            previous_made: None,
         },
     }
 }

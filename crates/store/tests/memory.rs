@@ -83,5 +83,6 @@ async fn cached_identity_takes_little_memory() {
     let (before, count) = (resident(), others.len());
     cache(&store, &others).await;
     let each = resident().saturating_sub(before) / count;
+    println!("{each} bytes");
     assert!(each <= BOUND, "{each} bytes");
 }

@@ -45,8 +45,8 @@ pub fn show(identity: &auth::Identity, failures: Failures, now: UnixTime) -> Ide
     };
     let before = seeds.previous.as_ref().filter(|it| now < it.until);
     let before = before.map(|previous| Seed {
-        made: identity.history.previous_made.map(Into::into),
-        last_used: usage.previous_used().map(Into::into),
+        made: identity.previous_made().map(Into::into),
+        last_used: identity.previous_used().map(Into::into),
         drift: 0,
         until: Some(previous.until.into()),
         strength: strength(Some(&previous.totp)),

@@ -28,13 +28,12 @@ fn here(id: i64, name: &str, seed: &str) -> Identity {
         seeds: Seeds {
             present: Some(Totp::new(&Seed::from_base32(seed).unwrap(), parameters)),
             previous: None,
-            is_partial: false,
         }
         .into(),
+        is_partial: false,
         parameters,
         state: State::Enabled,
-        terms: None,
-        unthrottled: UnixTime::from_secs(0),
+        rare: None,
         usage: Usage::default(),
         derived: Default::default(),
         created: NOW,

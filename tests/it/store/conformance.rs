@@ -406,8 +406,8 @@ async fn seeds_say_when_they_were_made(scene: &Scene) {
     let store = scene.open().await;
     let id = store.create(new("a"), NOW).await.unwrap().id;
     let made = async || {
-        let history = store.identity_by_id(id).await.unwrap().unwrap().history;
-        (history.seed_made, history.previous_made)
+        let read = store.identity_by_id(id).await.unwrap().unwrap();
+        (read.history.seed_made, read.previous_made())
     };
     assert_eq!(made().await, (Some(NOW), None));
     let later = |secs| UnixTime::from_secs(NOW.as_secs() + secs);
@@ -1204,7 +1204,7 @@ async fn uses_are_saved(scene: &Scene) {
     store.save(batch).await.unwrap();
     let read = store.identity_by_id(id).await.unwrap().unwrap();
     assert_eq!(
-        (read.usage.used(), read.usage.previous_used()),
+        (read.usage.used(), read.previous_used()),
         (Some(NOW), Some(NOW))
     );
     assert_eq!(read.usage.drift(), -1);

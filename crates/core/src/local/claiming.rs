@@ -100,13 +100,13 @@ impl Nodes {
             principal: Principal::new("alice", "ops", 128).unwrap(),
             seeds: Seeds {
                 present: Some(totp()),
-                ..Seeds::default()
+                previous: None,
             }
             .into(),
+            is_partial: false,
             parameters: Parameters::default(),
             state: State::Enabled,
-            terms: None,
-            unthrottled: UnixTime::from_secs(0),
+            rare: None,
             usage: Usage::default(),
             derived: Default::default(),
             history: Default::default(),

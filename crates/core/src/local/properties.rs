@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::tests::{self, Memory};
 use super::*;
 use crate::{
-    Attempt, Authority, Decision, IdentityId, Policy, Principal, State, Step, Terms, Usage,
+    Attempt, Authority, Decision, IdentityId, Policy, Principal, Rare, State, Step, Terms, Usage,
     UsedSteps,
 };
 
@@ -88,21 +88,23 @@ fn identities() -> Vec<Arc<Identity>> {
                             until: UnixTime::from_secs(START + 1_000),
                         })
                     }),
-                    is_partial: name == "torn",
                 }
                 .into(),
+                is_partial: name == "torn",
                 parameters: Parameters::default(),
                 state: if name == "gone" {
                     State::Disabled
                 } else {
                     State::Enabled
                 },
-                terms: Terms {
-                    expires: (name == "bob").then(|| UnixTime::from_secs(START + 5_000)),
-                    ..Terms::default()
+                rare: Rare {
+                    terms: Terms {
+                        expires: (name == "bob").then(|| UnixTime::from_secs(START + 5_000)),
+                        ..Terms::default()
+                    },
+                    ..Rare::default()
                 }
-                .boxed(),
-                unthrottled: UnixTime::from_secs(0),
+                .boxed(false),
                 usage: Usage::default(),
                 derived: Default::default(),
                 created: UnixTime::from_secs(START),

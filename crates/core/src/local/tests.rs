@@ -116,16 +116,15 @@ pub(super) fn alice(totp: Option<Totp>, state: State) -> Memory {
     Memory::of(vec![Arc::new(Identity {
         id: IdentityId(1),
         principal: Principal::new("alice", "ops", 128).unwrap(),
+        is_partial: totp.is_none(),
         seeds: Seeds {
-            is_partial: totp.is_none(),
             present: totp,
             previous: None,
         }
         .into(),
         parameters: Parameters::default(),
         state,
-        terms: None,
-        unthrottled: UnixTime::from_secs(0),
+        rare: None,
         usage: Usage::default(),
         derived: Default::default(),
         created: NOW,

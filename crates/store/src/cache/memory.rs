@@ -11,22 +11,17 @@ use realmgate_core::{Identity, Principal, UnixTime};
 
 impl Inner {
     /// Extends a cached identity by [`ASK_AGAIN`] before the database is read again.
-    pub(super) fn postpone(&self, entry: &Entry<Identity>) -> Arc<Identity> {
-        let read = self.postponed(self.options.ttl);
+    pub(super) fn postpone(&self, identity: &Identity, entry: Entry) -> Arc<Identity> {
         // The entry that this one replaces loses its seeds, so insert a copy.
-        let what = Arc::new(entry.what.copy());
-        self.insert(&what, read, entry.as_of);
-        what
+        let copy = Arc::new(identity.copy());
+        self.insert(&copy, entry.read_at(self.postponed(self.options.ttl)));
+        copy
     }
 
     /// Extends the entry of an unknown name alike.
-    pub(super) fn postpone_unknown(&self, who: &Principal, entry: &Entry<()>) {
-        let read = self.postponed(self.options.unknown_ttl);
-        let entry = Entry {
-            read,
-            ..entry.clone()
-        };
-        self.unknown.insert(who.clone(), entry);
+    pub(super) fn postpone_unknown(&self, who: &Principal, entry: Entry) {
+        let entry = entry.read_at(self.postponed(self.options.unknown_ttl));
+        self.unknown.insert(who.clone(), entry.into());
     }
 
     /// Returns the time of a read that is out of date after [`ASK_AGAIN`].
@@ -36,26 +31,22 @@ impl Inner {
         (self.moment() + left).saturating_sub(ttl)
     }
 
-    fn insert(&self, identity: &Arc<Identity>, read: u64, as_of: Seq) {
+    fn insert(&self, identity: &Arc<Identity>, entry: Entry) {
         self.forget_known(&identity.principal);
-        let what = Arc::clone(identity);
-        self.known
-            .insert(ByPrincipal(Arc::clone(&what)), Entry { what, read, as_of });
+        self.known.insert(ByPrincipal(Arc::clone(identity)), entry);
         self.deadlines.add(identity, now());
     }
 
     pub(super) fn remember(&self, who: &Principal, loaded: &Loaded) {
-        let (read, as_of) = (self.moment(), loaded.as_of);
+        let entry = Entry::new(self.moment(), loaded.as_of);
         match &loaded.identity {
             Some(identity) => {
                 self.unknown.remove(who);
-                self.insert(&identity.without_idle_seeds(now()), read, as_of);
+                self.insert(&identity.without_idle_seeds(now()), entry);
             }
             None => {
                 self.forget_known(who);
-                let what = Arc::new(());
-                self.unknown
-                    .insert(who.clone(), Entry { what, read, as_of });
+                self.unknown.insert(who.clone(), entry.into());
             }
         }
         // `seen` advances before the caches are cleaned. So if the log has overtaken this read,
@@ -75,9 +66,9 @@ impl Inner {
         self.forget_known_if(who, |_| true);
     }
 
-    fn forget_known_if(&self, who: &Principal, is_to_go: impl Fn(&Entry<Identity>) -> bool) {
-        if let Some((_, entry)) = self.known.remove_if(&who.as_ref(), is_to_go) {
-            self.deadlines.forget(&entry.what);
+    fn forget_known_if(&self, who: &Principal, is_to_go: impl Fn(&Entry) -> bool) {
+        if let Some((key, _)) = self.known.remove_if(&who.as_ref(), is_to_go) {
+            self.deadlines.forget(&key.0);
         }
     }
 
@@ -89,14 +80,14 @@ impl Inner {
 
     /// Removes the identities with a seed that did not decrypt, so that they are read again.
     pub(super) fn forget_partial(&self) {
-        self.retain(|identity| identity.seeds().is_some_and(|seeds| !seeds.is_partial));
+        self.retain(|identity| !identity.is_partial);
     }
 
     fn retain(&self, is_to_stay: impl Fn(&Identity) -> bool) {
-        self.known.retain(|_, entry| {
-            let stays = is_to_stay(&entry.what);
+        self.known.retain(|key, _| {
+            let stays = is_to_stay(&key.0);
             if !stays {
-                self.deadlines.forget(&entry.what);
+                self.deadlines.forget(&key.0);
             }
             stays
         });
@@ -105,8 +96,9 @@ impl Inner {
     /// Removes an entry that was read before a change. A read that already reflects the change
     /// stays.
     pub(super) fn forget_before(&self, who: &Principal, changed: Seq) {
-        self.forget_known_if(who, |entry| entry.as_of < changed);
-        self.unknown.remove_if(who, |entry| entry.as_of < changed);
+        self.forget_known_if(who, |entry| entry.is_before(changed));
+        self.unknown
+            .remove_if(who, |unknown| unknown.entry.is_before(changed));
     }
 }
 

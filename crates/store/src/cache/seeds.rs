@@ -67,13 +67,13 @@ pub(super) struct Forgetting {
     pub(super) evicted: Evicted,
 }
 
-impl Lifecycle<ByPrincipal, Entry<Identity>> for Forgetting {
+impl Lifecycle<ByPrincipal, Entry> for Forgetting {
     type RequestState = ();
 
     fn begin_request(&self) {}
 
-    fn on_evict(&self, (): &mut (), _: ByPrincipal, entry: Entry<Identity>) {
-        self.deadlines.forget(&entry.what);
+    fn on_evict(&self, (): &mut (), key: ByPrincipal, _: Entry) {
+        self.deadlines.forget(&key.0);
         self.evicted.count();
     }
 }
