@@ -325,6 +325,33 @@ fn delete_rows(start: impl Fn(&str) -> Gate, is_file: bool) {
 }
 
 #[test]
+fn changes_take_effect_though_another_name_or_realm_is_not_utf8() {
+    // PostgreSQL writes no such text.
+    if crate::harness::postgres::is_store() {
+        return;
+    }
+    let gate = Gate::start("");
+    let admin = gate.register("root", "ungleich-admin");
+    let names = ["alice", "bob", "carol", "dave"];
+    let [alice, bob, carol, dave] = names.map(|name| gate.register(name, "payments"));
+    for caller in [&alice, &bob, &carol, &dave] {
+        assert_eq!(status(&gate, caller), 200);
+    }
+    for (column, broken, next) in [("name", &bob, &alice), ("realm", &dave, &carol)] {
+        let id = number(&gate, &broken.name);
+        let write = format!("UPDATE identity SET {column} = CAST(x'62ff' AS TEXT) WHERE id = {id}");
+        sql(&gate, true, &write);
+        until("the row is no identity", || status(&gate, broken) == 401);
+        let disable = ["identity", "disable", &format!("{}@payments", next.name)];
+        assert!(gate.run(&disable).status.success());
+        until("it is disabled", || status(&gate, next) == 401);
+        assert_eq!(super::cluster::readiness(&gate), 200);
+        let realms = ask(&gate, &admin, "/v1/realms");
+        assert!(realms.contains("payments") && realms.contains("ungleich-admin"));
+    }
+}
+
+#[test]
 fn used_steps_that_cannot_be_read_are_logged_and_mended_by_one_command() {
     let gate = Gate::start(super::cluster::ONCE);
     let caller = gate.register("svc", "once");
