@@ -62,7 +62,7 @@ async fn look(options: Options) -> Result<Vec<String>, CliError> {
         let selection = Selection::default();
         let rows = store.identities(&selection, after, PAGE).await?;
         count += rows.identities.len() + rows.bad.len();
-        let is_broken = |it: &Identity| it.seeds().is_none_or(|seeds| seeds.present.is_none());
+        let is_broken = |it: &Identity| it.seeds().is_none_or(|seeds| seeds.present().is_none());
         let of_page = rows.identities.iter().filter(|it| is_broken(it));
         broken.extend(of_page.map(|it| (it.id, it.principal.clone())));
         bad.extend(rows.bad);

@@ -19,7 +19,7 @@ impl LocalAuthenticator {
         credential: &Credential<'_>,
         now: UnixTime,
     ) -> Option<Match> {
-        let present = record.seeds.present.as_ref();
+        let present = record.seeds.present();
         let totp = present.unwrap_or_else(|| self.decoy(record));
         let last = totp.last_step(credential.token(), now, self.settings.window);
         let step = std::hint::black_box(last).filter(|_| present.is_some())?;
@@ -78,7 +78,7 @@ impl LocalAuthenticator {
         now: UnixTime,
     ) -> impl Iterator<Item = Option<Match>> + use<'a> {
         let decoy = self.decoy(record);
-        let present = record.seeds.present.as_ref();
+        let present = record.seeds.present();
         let previous = record.seeds.previous(now);
         let token = credential.token();
         let seeds = [(present, false), (previous, true)];

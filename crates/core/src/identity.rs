@@ -76,12 +76,12 @@ impl Identity {
 
     /// Returns the current seed, or `None` if it cannot be decrypted or was dropped.
     pub fn seed(&self) -> Option<Seed> {
-        Some(self.seeds()?.present.as_ref()?.seed())
+        Some(self.seeds()?.present()?.seed())
     }
 
     /// Returns the end of the overlap of the replaced seed, if there is one.
     pub fn previous_until(&self) -> Option<UnixTime> {
-        Some(self.seeds()?.previous.as_ref()?.until)
+        Some(self.seeds()?.replaced()?.until)
     }
 
     /// Returns the validity period and the comment.
@@ -122,10 +122,7 @@ impl Identity {
             Seeds::default()
         } else if self.previous_until().is_some_and(|until| now >= until) {
             let seeds = self.seeds().unwrap_or_default();
-            Seeds {
-                present: seeds.present.clone(),
-                previous: None,
-            }
+            Seeds::new(seeds.present().cloned(), None)
         } else {
             return Arc::clone(self);
         };

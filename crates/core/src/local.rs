@@ -254,7 +254,7 @@ impl LocalAuthenticator {
         }
         // A client whose identity may not authenticate is not attacking it, unless its token is
         // wrong. Without a seed, no token is known to be wrong.
-        let is_guess = !is_right && record.seeds.present.is_some();
+        let is_guess = !is_right && record.seeds.present().is_some();
         if cause.is_of_terms() && !is_guess {
             verdict.take_back_attack();
         }

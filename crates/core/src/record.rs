@@ -44,7 +44,7 @@ impl Record {
 
     /// Remembers a right token if the current seed made it.
     pub(super) fn remember(&self, token: Token<'_>, found: Match) {
-        if let Some(totp) = &self.seeds.present
+        if let Some(totp) = self.seeds.present()
             && !found.is_of_previous
         {
             totp.remember(token, found.step);
@@ -65,7 +65,7 @@ impl Record {
             Err(DenialCause::NotYetValid)
         } else if terms.expires.is_some_and(|until| now >= until) {
             Err(DenialCause::Expired)
-        } else if self.seeds.present.is_none() {
+        } else if self.seeds.present().is_none() {
             Err(DenialCause::BrokenSeed)
         } else {
             Ok(())

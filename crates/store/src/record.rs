@@ -72,11 +72,7 @@ impl Record<'_> {
         Ok(Identity {
             id: IdentityId(self.id),
             is_partial: present.is_none() || has_lost_previous,
-            seeds: Seeds {
-                present,
-                previous: previous.map(|totp| Box::new(Previous { totp, until })),
-            }
-            .into(),
+            seeds: Seeds::new(present, previous.map(|totp| Previous { totp, until })).into(),
             rare: Rare {
                 terms: Terms {
                     not_before: time(self.not_before),
@@ -146,7 +142,7 @@ impl Revision {
         // A sealed seed is bound to its principal: another name requires sealing it again.
         // A row that was just read has its seeds.
         let of_old = old.seeds().unwrap_or_default();
-        let seed = match (&change.seed, &of_old.present) {
+        let seed = match (&change.seed, of_old.present()) {
             (Some(seed), _) => Some(seed.clone()),
             (None, Some(totp)) if principal != old.principal => Some(totp.seed()),
             _ => None,
@@ -156,8 +152,8 @@ impl Revision {
         let (previous, until) = match (
             &change.seed,
             change.grace,
-            &of_old.present,
-            &of_old.previous,
+            of_old.present(),
+            of_old.replaced(),
         ) {
             (Some(_), Some(until), Some(totp), _) => (Some(totp.seed()), Some(until)),
             (None, _, _, Some(previous)) => (Some(previous.totp.seed()), Some(previous.until)),
@@ -205,11 +201,7 @@ pub(super) fn inserted(id: IdentityId, new: ImportedIdentity, now: UnixTime) -> 
     Identity {
         id,
         principal: new.principal,
-        seeds: Seeds {
-            present,
-            previous: None,
-        }
-        .into(),
+        seeds: Seeds::new(present, None).into(),
         is_partial: false,
         parameters: new.parameters,
         state: new.state,

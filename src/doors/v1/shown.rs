@@ -41,9 +41,9 @@ pub fn show(identity: &auth::Identity, failures: Failures, now: UnixTime) -> Ide
         last_used: usage.used().map(Into::into),
         drift: usage.drift(),
         until: None,
-        strength: strength(seeds.present.as_ref()),
+        strength: strength(seeds.present()),
     };
-    let before = seeds.previous.as_ref().filter(|it| now < it.until);
+    let before = seeds.replaced().filter(|it| now < it.until);
     let before = before.map(|previous| Seed {
         made: identity.previous_made().map(Into::into),
         last_used: identity.previous_used().map(Into::into),

@@ -25,10 +25,10 @@ fn here(id: i64, name: &str, seed: &str) -> Identity {
     Identity {
         id: IdentityId(id),
         principal: Principal::new(name, "r", NAME_CHARS).unwrap(),
-        seeds: Seeds {
-            present: Some(Totp::new(&Seed::from_base32(seed).unwrap(), parameters)),
-            previous: None,
-        }
+        seeds: Seeds::new(
+            Some(Totp::new(&Seed::from_base32(seed).unwrap(), parameters)),
+            None,
+        )
         .into(),
         is_partial: false,
         parameters,

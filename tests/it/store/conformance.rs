@@ -357,10 +357,10 @@ async fn grace_keeps_the_old_seed_until_it_ends(scene: &Scene) {
         .unwrap()
         .unwrap();
     let seeds = changed.identity.seeds().unwrap();
-    let previous = seeds.previous.as_ref().unwrap();
+    let previous = seeds.replaced().unwrap();
     assert_eq!((previous.totp.seed(), previous.until), (first, until));
     let changed = store.update(id, rotate(None), NOW).await.unwrap().unwrap();
-    assert!(changed.identity.seeds().unwrap().previous.is_none());
+    assert!(changed.identity.seeds().unwrap().replaced().is_none());
 }
 
 async fn deleted_identity_is_gone(scene: &Scene) {

@@ -98,11 +98,7 @@ impl Nodes {
         let identity = Identity {
             id: IdentityId(1),
             principal: Principal::new("alice", "ops", 128).unwrap(),
-            seeds: Seeds {
-                present: Some(totp()),
-                previous: None,
-            }
-            .into(),
+            seeds: Seeds::new(Some(totp()), None).into(),
             is_partial: false,
             parameters: Parameters::default(),
             state: State::Enabled,

@@ -80,15 +80,13 @@ fn identities() -> Vec<Arc<Identity>> {
             identities.push(Arc::new(Identity {
                 id: IdentityId(i64::from(number * 4 + place)),
                 principal: Principal::new(name, realm, 128).unwrap(),
-                seeds: Seeds {
-                    present: (name != "torn").then(|| Totp::new(&seed(own), Parameters::default())),
-                    previous: (name == "alice").then(|| {
-                        Box::new(crate::Previous {
-                            totp: Totp::new(&seed(own + 6), Parameters::default()),
-                            until: UnixTime::from_secs(START + 1_000),
-                        })
+                seeds: Seeds::new(
+                    (name != "torn").then(|| Totp::new(&seed(own), Parameters::default())),
+                    (name == "alice").then(|| crate::Previous {
+                        totp: Totp::new(&seed(own + 6), Parameters::default()),
+                        until: UnixTime::from_secs(START + 1_000),
                     }),
-                }
+                )
                 .into(),
                 is_partial: name == "torn",
                 parameters: Parameters::default(),
@@ -157,7 +155,7 @@ fn right_for(identity: &Identity, token: &str, now: UnixTime) -> HashSet<u64> {
     let current = now.as_secs() / 30;
     let window = u64::from(WINDOW);
     let seeds = identity.seeds().unwrap();
-    let both = seeds.present.iter().chain(seeds.previous(now));
+    let both = seeds.present().into_iter().chain(seeds.previous(now));
     both.flat_map(|totp| {
         (current - window..=current + window)
             .filter(move |step| totp.token(UnixTime::from_secs(step * 30)) == token)

@@ -117,11 +117,7 @@ pub(super) fn alice(totp: Option<Totp>, state: State) -> Memory {
         id: IdentityId(1),
         principal: Principal::new("alice", "ops", 128).unwrap(),
         is_partial: totp.is_none(),
-        seeds: Seeds {
-            present: totp,
-            previous: None,
-        }
-        .into(),
+        seeds: Seeds::new(totp, None).into(),
         parameters: Parameters::default(),
         state,
         rare: None,

@@ -309,7 +309,14 @@ async fn disabled_and_expired_identities_are_remembered_without_seeds() {
     late.terms.expires = Some(NOW);
     store.create(late, NOW).await.unwrap();
     for name in ["off", "late"] {
-        assert!(held(&store, name).await.seeds().unwrap().present.is_none());
+        assert!(
+            held(&store, name)
+                .await
+                .seeds()
+                .unwrap()
+                .present()
+                .is_none()
+        );
         // An administrator who changes the identity still gets its seed.
         let read = store.identity(principal(name).as_ref()).await.unwrap();
         assert!(read.unwrap().seed().is_some());
@@ -338,13 +345,13 @@ async fn seed_leaves_memory_when_its_grace_or_its_term_ends() {
     })
     .await;
     let rotated = held(&store, "rotated").await.seeds().unwrap();
-    assert!(rotated.present.is_some() && rotated.previous.is_none());
+    assert!(rotated.present().is_some() && rotated.replaced().is_none());
     assert!(
         held(&store, "short")
             .await
             .seeds()
             .unwrap()
-            .present
+            .present()
             .is_none()
     );
 }
