@@ -22,9 +22,9 @@ const FIRST: usize = 10;
 /// The reads at once.
 const TOGETHER: usize = 500;
 
-/// What a cached identity may take, in bytes. It takes 500, and 100 to 200 more of what SQLite and the
+/// What a cached identity may take, in bytes. It takes 290, and up to 100 more of what SQLite and the
 /// allocator keep, which differs between runs.
-const BOUND: usize = 800;
+const BOUND: usize = 600;
 
 fn principal(at: usize) -> Principal {
     Principal::new(
