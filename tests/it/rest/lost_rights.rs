@@ -182,9 +182,19 @@ fn verifier_that_is_disabled_while_it_waits_for_changes_learns_none() {
     let gate = Gate::start("");
     let admin = gate.register("admin", "ungleich-admin");
     let verifier = create(&gate, &admin, "verifier", "ungleich-auth");
-    let feed = call(&gate, &verifier, "GET", "/v1/changes", "");
-    let next = serde_json::from_str::<Value>(&feed.body).unwrap()["next"].take();
-    let path = format!("/v1/changes?after={next}&wait=30");
+    let changes = |query: &str| {
+        let feed = call(&gate, &verifier, "GET", &format!("/v1/changes{query}"), "");
+        serde_json::from_str::<Value>(&feed.body).unwrap()
+    };
+    // Until the creations of both are behind it.
+    let mut feed = changes("");
+    loop {
+        feed = changes(&format!("?after={}&wait=1", feed["next"]));
+        if feed["changed"].as_array().unwrap().is_empty() {
+            break;
+        }
+    }
+    let path = format!("/v1/changes?after={}&wait=30", feed["next"]);
     let mut stream = TcpStream::connect(gate.service).unwrap();
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: h\r\n{}\r\n",
