@@ -297,6 +297,13 @@ impl Inner {
                 }
                 Ok(loaded.identity)
             }
+            // The database works.
+            Err(error @ StoreError::Row(_)) => {
+                self.reading_fails_since.end();
+                self.forget(who);
+                tracing::error!(%error, "reading an identity failed");
+                Err(error)
+            }
             Err(error) => {
                 self.reading_fails_since.begin(began);
                 if !error.is_lost() {

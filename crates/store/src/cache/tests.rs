@@ -378,6 +378,28 @@ async fn change_and_deletion_return_the_principal_at_that_time() {
     assert!(store.update(id, rename("d"), NOW).await.unwrap().is_none());
 }
 
+#[tokio::test]
+async fn row_that_is_no_identity_is_an_error_but_no_outage() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(options(dir.path()), Intent::Begin).await.unwrap();
+    for name in ["good", "odd"] {
+        store.create(new(name), NOW).await.unwrap();
+    }
+    let database = rusqlite::Connection::open(dir.path().join("r.db")).unwrap();
+    let set = database.pragma_update(None, "ignore_check_constraints", true);
+    set.unwrap();
+    let garble = "UPDATE identity SET algorithm = 'none' WHERE name = 'odd'";
+    assert_eq!(database.execute(garble, ()).unwrap(), 1);
+    let odd = principal("odd");
+    until("the change", async || {
+        let read = store.identity(odd.as_ref()).await;
+        matches!(read, Err(StoreError::Row(_)))
+    })
+    .await;
+    assert!(matches!(store.recall(odd.as_ref()), Recall::Nothing));
+    assert!(!store.is_failing());
+}
+
 /// Overwrites the database file, as a failing disk would.
 fn destroy(dir: &Path) {
     for name in ["r.db", "r.db-wal", "r.db-shm"] {
