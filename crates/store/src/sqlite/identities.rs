@@ -8,9 +8,7 @@ use rusqlite::{OptionalExtension, Row, ToSql};
 use super::insert::{add, before, is_taken, is_there};
 use super::lists;
 use super::query::Sqlite;
-use super::rows::{
-    TABLES, conversion, current_key, entry, find, find_by_id, find_entry_by_id, principal,
-};
+use super::rows::{TABLES, conversion, current_key, entry, find, find_by_id, identity, principal};
 use super::spent;
 use crate::listing;
 use crate::record::{COLUMNS, Revision, inserted, sql_time};
@@ -24,7 +22,8 @@ use realmgate_core::{
 impl Administration for Sqlite {
     async fn identity_by_id(&self, id: IdentityId) -> Result<Option<Arc<Identity>>, StoreError> {
         let ring = Arc::clone(&self.ring);
-        let found = self.read(move |connection| find_entry_by_id(connection, &ring, id));
+        let found =
+            self.read(move |connection| find_by_id(connection, id, |row| entry(row, &ring)));
         found.await?.transpose().map_err(StoreError::Row)
     }
 
@@ -102,7 +101,7 @@ impl Administration for Sqlite {
         let new = new.created_at(now);
         self.write(move |transaction| {
             let id = add(transaction, &*current_key(&ring, transaction)?, &new, now)?;
-            find_by_id(transaction, &ring, id)?
+            find_by_id(transaction, id, |row| identity(row, &ring))?
                 .map(Arc::new)
                 .ok_or(rusqlite::Error::QueryReturnedNoRows)
         })
@@ -131,7 +130,9 @@ impl Administration for Sqlite {
         self.write(move |transaction| {
             let key = current_key(&ring, transaction)?;
             let take = |mut new: ImportedIdentity| {
-                if let Some(here) = find(transaction, &ring, new.principal.as_ref())? {
+                if let Some(here) = find(transaction, new.principal.as_ref(), |row| {
+                    identity(row, &ring)
+                })? {
                     return Ok(Imported::Taken(Arc::new(here)));
                 }
                 new.id = match new.id {
@@ -153,7 +154,7 @@ impl Administration for Sqlite {
     ) -> Result<Option<Changed>, ChangeError> {
         let ring = Arc::clone(&self.ring);
         self.write(move |transaction| {
-            let Some(old) = find_by_id(transaction, &ring, id)? else {
+            let Some(old) = find_by_id(transaction, id, |row| identity(row, &ring))? else {
                 return Ok(Ok(None));
             };
             let version = old.history.version;
@@ -197,7 +198,7 @@ impl Administration for Sqlite {
             if change.unthrottle {
                 spent::mend(transaction, &old, now)?;
             }
-            let new = find_by_id(transaction, &ring, id)?
+            let new = find_by_id(transaction, id, |row| identity(row, &ring))?
                 .ok_or(rusqlite::Error::QueryReturnedNoRows)?;
             Ok(Ok(Some(Changed {
                 was: old.principal,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rusqlite::{OptionalExtension, Transaction};
 
-use super::rows::{conversion, find_by_id};
+use super::rows::{conversion, find_by_id, identity};
 use crate::key_ring::KeyRing;
 use crate::record::{sql_time, state_text};
 use crate::seal::SealingKey;
@@ -26,7 +26,8 @@ pub(super) fn before(
     if content != once.content {
         return Ok(Some(Created::OtherContent));
     }
-    let identity = find_by_id(transaction, ring, IdentityId(id))?.map(Arc::new);
+    let found = find_by_id(transaction, IdentityId(id), |row| identity(row, ring))?;
+    let identity = found.map(Arc::new);
     Ok(Some(identity.map_or(Created::Deleted, Created::Before)))
 }
 

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::changes::last_seq;
 use super::pool::{database, interact, pool_error};
-use super::rows::find_entry;
+use super::rows::{entry, find};
 use crate::database::Loaded;
 use crate::key_ring::KeyRing;
 use realmgate_core::{Principal, StoreError};
@@ -155,7 +155,8 @@ fn read(connection: &mut Connection, ring: &KeyRing, some: Vec<Waiting>) {
         Err(error) => return reply(some, &database(&error)),
     };
     for Waiting { who, reply } in some {
-        let found = find_entry(&snapshot, ring, who.as_ref()).map_err(|error| database(&error));
+        let found =
+            find(&snapshot, who.as_ref(), |row| entry(row, ring)).map_err(|error| database(&error));
         let identity = found.and_then(|entry| entry.transpose().map_err(StoreError::Row));
         // The caller may have gone.
         let _ = reply.send(identity.map(|identity| Loaded { identity, as_of }));

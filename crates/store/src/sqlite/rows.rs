@@ -13,54 +13,30 @@ use realmgate_core::{BadRow, Identity, IdentityId, Principal, PrincipalRef, Vers
 /// The tables that contain the columns.
 pub(super) const TABLES: &str = "identity i LEFT JOIN identity_use u ON u.identity = i.id";
 
-static BY_PRINCIPAL: LazyLock<String> =
-    LazyLock::new(|| format!("SELECT {COLUMNS} FROM {TABLES} WHERE realm = ?1 AND name = ?2"));
-
-/// Finds a row that may be no identity.
-pub(super) fn find_entry(
+/// Reads the row of a principal with `read`, [`identity`] or [`entry`].
+pub(super) fn find<T>(
     connection: &Connection,
-    ring: &KeyRing,
     who: PrincipalRef<'_>,
-) -> rusqlite::Result<Option<Entry>> {
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Option<T>> {
+    static SQL: LazyLock<String> =
+        LazyLock::new(|| format!("SELECT {COLUMNS} FROM {TABLES} WHERE realm = ?1 AND name = ?2"));
     connection
-        .prepare_cached(&BY_PRINCIPAL)?
-        .query_row((who.realm(), who.name()), |row| entry(row, ring))
+        .prepare_cached(&SQL)?
+        .query_row((who.realm(), who.name()), read)
         .optional()
 }
 
-/// Finds a row that may be no identity.
-pub(super) fn find_entry_by_id(
+/// Likewise for a row with an ID.
+pub(super) fn find_by_id<T>(
     connection: &Connection,
-    ring: &KeyRing,
     id: IdentityId,
-) -> rusqlite::Result<Option<Entry>> {
+    read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Option<T>> {
     let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE i.id = ?1");
     connection
         .prepare_cached(&sql)?
-        .query_row((id.0,), |row| entry(row, ring))
-        .optional()
-}
-
-pub(super) fn find(
-    connection: &Connection,
-    ring: &KeyRing,
-    who: PrincipalRef<'_>,
-) -> rusqlite::Result<Option<Identity>> {
-    connection
-        .prepare_cached(&BY_PRINCIPAL)?
-        .query_row((who.realm(), who.name()), |row| identity(row, ring))
-        .optional()
-}
-
-pub(super) fn find_by_id(
-    connection: &Connection,
-    ring: &KeyRing,
-    id: IdentityId,
-) -> rusqlite::Result<Option<Identity>> {
-    let sql = format!("SELECT {COLUMNS} FROM {TABLES} WHERE i.id = ?1");
-    connection
-        .prepare_cached(&sql)?
-        .query_row((id.0,), |row| identity(row, ring))
+        .query_row((id.0,), read)
         .optional()
 }
 
