@@ -5,16 +5,20 @@
 //!   object per line;
 //! - `many read DATABASE COUNT LOOKUPS` reads LOOKUPS of the COUNT identities in a scattered order,
 //!   first from the database, then from the cache, and prints the durations;
+//! - `many herd DATABASE COUNT READS` reads READS of the COUNT identities from SQLite, 64 and 1,024 at a time,
+//!   and prints how long each takes.
 //! - `many hold DATABASE COUNT HELD` caches HELD of the COUNT identities, and prints the memory per
 //!   identity.
 
 use std::error::Error;
 use std::io::{BufWriter, Write, stdout};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use realmgate::auth::{
-    ImportedIdentity, Parameters, Principal, Recall, Seed, State, Store, Terms, UnixTime,
+    ImportedIdentity, Parameters, Principal, Recall, Seed, State, Store, StoreError, Terms,
+    UnixTime,
 };
 use realmgate::config::Config;
 use realmgate::server::store_options;
@@ -27,7 +31,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The number of identities per transaction.
 const TOGETHER: usize = 50_000;
 const REALMS: usize = 100;
-const USAGE: &str = "usage: many make DATABASE COUNT [SAMPLE] | read DATABASE COUNT LOOKUPS | hold DATABASE COUNT HELD";
+const USAGE: &str = "usage: many make DATABASE COUNT [SAMPLE] | read DATABASE COUNT LOOKUPS | herd DATABASE COUNT READS | hold DATABASE COUNT HELD";
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
 
@@ -59,6 +63,7 @@ async fn run() -> Outcome {
     match what {
         "make" => make(&*store, count, more).await,
         "read" => read(&*store, count, more).await,
+        "herd" => herd(&store, count, more).await,
         "hold" => hold(&*store, count, more).await,
         _ => Err(USAGE.into()),
     }
@@ -126,6 +131,39 @@ async fn read(store: &dyn Store, count: usize, lookups: usize) -> Outcome {
     }
     report("read from SQLite", cold)?;
     report("cached", warm)
+}
+
+async fn herd(store: &Arc<dyn Store>, count: usize, reads: usize) -> Outcome {
+    for at_once in [64, 1_024] {
+        let all: Vec<Principal> = some(count, reads)
+            .map(principal)
+            .collect::<Result<_, _>>()?;
+        let next = Arc::new((AtomicUsize::new(0), all));
+        let callers: Vec<_> = (0..at_once)
+            .map(|_| tokio::spawn(caller(Arc::clone(store), Arc::clone(&next))))
+            .collect();
+        let mut took = Vec::with_capacity(reads);
+        for caller in callers {
+            took.extend(caller.await??);
+        }
+        report(&format!("read from SQLite, {at_once} at a time"), took)?;
+    }
+    Ok(())
+}
+
+/// Reads the next identity until none is left.
+async fn caller(
+    store: Arc<dyn Store>,
+    next: Arc<(AtomicUsize, Vec<Principal>)>,
+) -> Result<Vec<Duration>, StoreError> {
+    let (at, all) = &*next;
+    let mut took = Vec::new();
+    while let Some(who) = all.get(at.fetch_add(1, Ordering::Relaxed)) {
+        let begun = Instant::now();
+        store.identity(who.as_ref()).await?;
+        took.push(begun.elapsed());
+    }
+    Ok(took)
 }
 
 fn report(what: &str, mut took: Vec<Duration>) -> Outcome {
