@@ -73,12 +73,16 @@ impl Equivalent<ByPrincipal> for Finding<'_> {
 pub(super) struct Entry {
     /// After `Inner::started`, in units of 67 milliseconds: nine years.
     read: u32,
-    /// The lower bits of the position. Two positions that are compared are never two billion apart.
+    /// The lower bits of the position.
     as_of: u32,
 }
 
 /// The lower bits of a time in nanoseconds, which are not kept.
 const UNIT: u32 = 26;
+
+/// How far the position of a read can be ahead of a change that takes effect only then: more than the log
+/// keeps.
+const AHEAD: u32 = 1 << 20;
 
 impl Entry {
     /// Makes the entry of a read at `read` nanoseconds after `Inner::started`.
@@ -99,9 +103,10 @@ impl Entry {
         Duration::from_nanos(now.saturating_sub(u64::from(self.read) << UNIT))
     }
 
-    /// Returns whether the entry was read before a change.
+    /// Returns whether the entry was read before a change, or may have been: positions far apart cannot be
+    /// told from each other, and an entry that is removed is only read again.
     pub(super) fn is_before(self, changed: Seq) -> bool {
-        low(changed).wrapping_sub(self.as_of).cast_signed() > 0
+        self.as_of.wrapping_sub(low(changed)) > AHEAD
     }
 }
 
@@ -155,6 +160,10 @@ mod tests {
                 assert!(!entry.is_before(Seq(as_of - after)));
             }
             assert!(!entry.is_before(Seq(as_of)));
+            // Read billions of changes ago.
+            for after in [1 << 31, 3 << 30, last - i64::from(AHEAD)] {
+                assert!(entry.is_before(Seq(as_of + after)), "{as_of} {after}");
+            }
         }
     }
 }
