@@ -262,6 +262,13 @@ fn many_are_created_from_a_file_here_and_there() {
     let file = remote.folder.path().join("new");
     fs::write(&file, &text).unwrap();
     let file = file.to_str().unwrap();
+    // A seed in place of the name of the file is not printed.
+    let seed = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+    let said = stderr(&gate.run(&["identity", "create", "--from", seed]));
+    assert!(
+        said.contains("looks like a seed") && !said.contains(seed),
+        "{said}"
+    );
     let created = remote.run(&["identity", "create", "--from", file]);
     assert_eq!(created.len(), 1101);
     assert!(passes(&gate, &of(&created[0])) && passes(&gate, &of(&created[1100])));
